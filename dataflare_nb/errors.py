@@ -1,0 +1,221 @@
+"""Everything that can go wrong, as one tree.
+
+    DataflareError
+    |-- GraphError                     a mistake in the description, raised at the line that made it
+    |   |-- UnknownColumn              a column the stream does not have
+    |   |-- WrongType                  an expression, key or time of a type that does not fit
+    |   |-- MissingEventTime           event time is needed and not declared (or was overwritten)
+    |   |-- UnwindowedAggregate        an aggregation over a stream that never ends
+    |   |-- BadWindow                  a window that cannot be
+    |   |-- BadOption                  an option out of range or misspelt
+    |   |-- UnknownStage               a stage or side output the graph does not have
+    |   `-- GraphFormat                a graph document that cannot be read
+    |-- JobError                       a run that went wrong
+    |   |-- StageFailed                a stage raised: names the stage, the batch and the cause
+    |   |-- JobStopped                 the job ended before it could answer
+    |   `-- JobTimeout                 waited long enough
+    |-- ConnectorError                 the outside world
+    |   |-- MalformedRow               a row that cannot be read: file, line, column
+    |   |-- SourceError                a source that cannot be opened or read
+    |   `-- SinkError                  a sink that cannot be opened or written
+    `-- WasmError                      WebAssembly; each carries `plugin` and `guest_trace` where known
+        |-- WasmConfiguration          a plugin description or policy that does not hold
+        |-- WasmPluginLoad             a module that cannot be compiled, linked or started
+        |-- WasmRuntimeError           the machinery around a guest failed
+        |-- WasmPluginExecution        a guest failed
+        |   |-- WasmTrap               it trapped (unreachable, out of bounds, stack, division)
+        |   |-- WasmTimeout            it ran longer than `max_execution_time`
+        |   |-- WasmMemoryLimit        it asked for more than `max_memory`
+        |   `-- WasmBadOutput          it returned pointers, lengths or data that do not hold
+        |-- WasmInterrupted            the job was stopped while the guest ran
+        `-- UdfError                   a Python function that cannot become WebAssembly
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+
+_PACKAGE = str(Path(__file__).resolve().parent)
+
+
+class DataflareError(Exception):
+    """The root of the tree; see the module's docstring."""
+
+
+class GraphError(DataflareError):
+    """A mistake in the description of a stream."""
+
+
+class UnknownColumn(GraphError):  # noqa: N818 - the names are the product's, see the tree above
+    """A column the stream does not have."""
+
+
+class WrongType(GraphError):  # noqa: N818
+    """An expression, key or time of a type that does not fit."""
+
+
+class MissingEventTime(GraphError):  # noqa: N818
+    """Event time is needed and was not declared, or was overwritten."""
+
+
+class UnwindowedAggregate(GraphError):  # noqa: N818
+    """An aggregation over a stream that never ends."""
+
+
+class BadWindow(GraphError):  # noqa: N818
+    """A window that cannot be."""
+
+
+class BadOption(GraphError):  # noqa: N818
+    """An option out of range or misspelt."""
+
+
+class UnknownStage(GraphError):  # noqa: N818
+    """A stage or side output the graph does not have."""
+
+
+class GraphFormat(GraphError):  # noqa: N818
+    """A graph document that cannot be read."""
+
+
+class JobError(DataflareError):
+    """A run that went wrong."""
+
+
+class StageFailed(JobError):  # noqa: N818
+    """A stage raised. `stage` names it, `position` says which rows, `__cause__` is the original error."""
+
+    def __init__(self, stage: str, position: str, cause: BaseException) -> None:
+        self.stage = stage
+        self.position = position
+        super().__init__(f"stage {stage} failed at {position}: {type(cause).__name__}: {cause}")
+        self.__cause__ = cause
+
+
+class JobStopped(JobError):  # noqa: N818
+    """The job ended before it could answer."""
+
+
+class JobTimeout(JobError):  # noqa: N818
+    """Waited long enough."""
+
+
+class ConnectorError(DataflareError):
+    """The outside world."""
+
+
+class SourceError(ConnectorError):
+    """A source that cannot be opened or read."""
+
+
+class SinkError(ConnectorError):
+    """A sink that cannot be opened or written."""
+
+
+class MalformedRow(ConnectorError):  # noqa: N818
+    """A row that cannot be read.
+
+    `file`, `line` (1-based), `column` (a name, or None for the whole row) and `raw` say which.
+    """
+
+    def __init__(self, reason: str, *, file: str, line: int, column: str | None = None, raw: str | None = None) -> None:
+        self.file, self.line, self.column, self.raw, self.reason = file, line, column, raw, reason
+        where = f"{file}:{line}" + (f", column `{column}`" if column else "")
+        shown = f" in {raw[:120]!r}" if raw is not None else ""
+        super().__init__(
+            f"{where}: {reason}{shown}. Mend the file, or read with on_error='dead_letter' to send such rows to .invalid"
+        )
+
+
+class WasmError(DataflareError):
+    """WebAssembly. `plugin` names the plugin, `guest_trace` holds the guest's frames, innermost first."""
+
+    def __init__(self, message: str, *, plugin: str | None = None, guest_trace: Iterable[str] = ()) -> None:
+        self.plugin = plugin
+        self.guest_trace = tuple(guest_trace)
+        trace = "".join(f"\n    in {frame}" for frame in self.guest_trace)
+        super().__init__((f"plugin {plugin}: " if plugin else "") + message + trace)
+
+
+class WasmConfiguration(WasmError):  # noqa: N818
+    """A plugin description or policy that does not hold."""
+
+
+class WasmPluginLoad(WasmError):  # noqa: N818
+    """A module that cannot be compiled, linked or started."""
+
+
+class WasmRuntimeError(WasmError):
+    """The machinery around a guest failed."""
+
+
+class WasmPluginExecution(WasmError):  # noqa: N818
+    """A guest failed."""
+
+
+class WasmTrap(WasmPluginExecution):
+    """The guest trapped."""
+
+
+class WasmTimeout(WasmPluginExecution):
+    """The guest ran longer than `max_execution_time`."""
+
+
+class WasmMemoryLimit(WasmPluginExecution):
+    """The guest asked for more than `max_memory`."""
+
+
+class WasmBadOutput(WasmPluginExecution):
+    """The guest returned pointers, lengths or data that do not hold."""
+
+
+class WasmInterrupted(WasmError):  # noqa: N818
+    """The job was stopped while the guest ran."""
+
+
+class UdfError(WasmError):
+    """A Python function that cannot become WebAssembly."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean `x`?` for the closest spelling, or nothing.
+
+    >>> nearest("usr_id", ["user_id", "page"])
+    ' Did you mean `user_id`?'
+    """
+    known = list(known)
+    by_lower = {k.lower(): k for k in reversed(known)}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" Did you mean `{by_lower[close[0]]}`?" if close else ""
+
+
+def listing(names: Iterable[str], most: int = 12) -> str:
+    """Return names for a message, cut when there are many.
+
+    >>> listing(["a", "b"])
+    'a, b'
+    """
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "nothing"
+
+
+def user_line() -> str:
+    """Return where the user's code called us: `In[4], line 3` in a notebook, else `file.py, line 3`."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return "unknown place"
+    filename = frame.f_code.co_filename
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+        label = shell.compile.format_code_name(filename)
+        if label is not None:
+            return f"{label[1].replace('Input ', '')}, line {frame.f_lineno}"
+    return f"{Path(filename).name}, line {frame.f_lineno}"

@@ -1,0 +1,46 @@
+"""What operators have in common: nothing to do unless they say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..types import Batch, Context, EventTime, Output, State
+
+
+class BaseOperator:
+    """An operator that keeps nothing, waits for nothing and owns nothing."""
+
+    parallel = False
+
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
+        raise NotImplementedError(type(self).__name__)
+
+    def on_watermark(self, time: EventTime) -> Iterable[Output]:
+        return ()
+
+    def due(self) -> EventTime | None:
+        return None
+
+    def on_clock(self, now: EventTime) -> Iterable[Output]:
+        return ()
+
+    def due_clock(self) -> EventTime | None:
+        return None
+
+    def held(self) -> int:
+        return 0
+
+    def snapshot(self) -> State:
+        return {}
+
+    def restore(self, states: Iterable[State]) -> None:
+        return None
+
+    def interrupt(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
