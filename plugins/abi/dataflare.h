@@ -1,0 +1,279 @@
+/* dataflare.h: write a dfx/1 plugin in C. No libc needed.
+ *
+ * A plugin defines DF_INIT (or DF_NO_INIT) and one of DF_PROCESS, DF_TRANSFORM, DF_FILTER:
+ *
+ *     #include "dataflare.h"
+ *     DF_NO_INIT
+ *     DF_PROCESS(batch) {
+ *       const struct ArrowArray* price = df_find(batch, "price", "g");
+ *       if (!price) return df_fail(DF_E_INPUT, "this plugin needs a column price (Float64)");
+ *       df_out out = df_out_like(batch, price, "g", "with_tax");
+ *       if (!out.data) return df_fail(DF_E_MEMORY, "no memory for the result");
+ *       const double* in = price->buffers[1];
+ *       for (u32 i = 0; i < out.rows; i++) ((double*)out.data)[i] = in[i] * 1.2;
+ *       return df_return(&out, 1);
+ *     }
+ *
+ * Columns come from offset 0 in one piece; buffers are 64-byte aligned with 16 readable bytes after them.
+ * Text is "U": 64-bit offsets. What is allocated during a call is gone at the next df_reset.
+ */
+#ifndef DATAFLARE_H
+#define DATAFLARE_H
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int i32;
+typedef long long i64;
+#ifndef NULL
+#define NULL ((void*)0)
+#endif
+
+#define DF_EXPORT(name) __attribute__((export_name(name), visibility("default")))
+#define DF_IMPORT(name) __attribute__((import_module("dataflare"), import_name(name)))
+
+/* The Arrow C Data Interface with 32-bit pointers. */
+struct ArrowSchema {
+  const char* format;
+  const char* name;
+  const char* metadata;
+  i64 flags;
+  i64 n_children;
+  struct ArrowSchema** children;
+  struct ArrowSchema* dictionary;
+  void (*release)(struct ArrowSchema*);
+  void* private_data;
+};
+struct ArrowArray {
+  i64 length;
+  i64 null_count;
+  i64 offset;
+  i64 n_buffers;
+  i64 n_children;
+  const void** buffers;
+  struct ArrowArray** children;
+  struct ArrowArray* dictionary;
+  void (*release)(struct ArrowArray*);
+  void* private_data;
+};
+typedef struct { struct ArrowSchema* schema; struct ArrowArray* array; } df_batch;
+typedef struct { u32 ptr, len, format, flags; } df_slice;
+_Static_assert(sizeof(struct ArrowSchema) == 48, "wasm32 layout");
+_Static_assert(sizeof(struct ArrowArray) == 64, "wasm32 layout");
+
+enum { DF_FORMAT_ARROW_C = 3, DF_NULLABLE = 2 };
+enum { DF_DEBUG, DF_INFO, DF_WARNING, DF_ERROR };
+enum {
+  DF_E_CONFIG = -1,
+  DF_E_INPUT = -2,
+  DF_E_TYPE = -3,
+  DF_E_MEMORY = -4,
+  DF_E_INTERNAL = -5,
+  DF_E_UNSUPPORTED = -6,
+  DF_E_OWN = -1000 /* and below: the plugin's own */
+};
+
+/* What the host offers. A call costs about 10 us: never one per row. */
+DF_IMPORT("host_log") void host_log(i32 level, const char* text, u32 length);
+DF_IMPORT("host_get_time") i64 host_get_time(void); /* microseconds since the epoch, UTC */
+DF_IMPORT("host_random") double host_random(void);  /* in [0, 1) */
+DF_IMPORT("host_counter") void host_counter(const char* name, u32 length, i64 by);
+
+/* ---- memory: an arena that the host empties between batches ---- */
+
+extern u8 __heap_base;
+static u32 df_top, df_floor; /* df_floor: what plugin_init allocated stays */
+
+static inline u32 df_up(u32 n) { return (n + 63) & ~63u; }
+
+static void* df_take(u64 bytes) {
+  if (!df_top) df_top = df_floor = df_up((u32)&__heap_base);
+  u64 end = ((u64)df_top + bytes + 63) & ~63ull;
+  u64 have = (u64)__builtin_wasm_memory_size(0) << 16;
+  if (end >= 1ull << 31) return NULL;
+  if (end > have && __builtin_wasm_memory_grow(0, (u32)((end - have + 65535) >> 16)) == (unsigned long)-1) return NULL;
+  void* at = (void*)df_top;
+  df_top = (u32)end;
+  return at;
+}
+
+DF_EXPORT("df_abi_version") i32 df_abi_version(void) { return 1; }
+DF_EXPORT("df_formats") i32 df_formats(void) { return 4; }
+DF_EXPORT("df_alloc") void* df_alloc(u32 bytes) { return df_take(bytes); }
+DF_EXPORT("df_reset") void df_reset(void) { df_top = df_floor; }
+
+/* ---- errors ---- */
+
+static df_slice df_error;
+
+static i32 df_fail(i32 code, const char* text) {
+  df_error.ptr = (u32)text;
+  for (df_error.len = 0; text[df_error.len];) df_error.len++;
+  return code;
+}
+
+DF_EXPORT("df_last_error") df_slice* df_last_error(void) { return &df_error; }
+
+/* ---- reading ---- */
+
+static inline int df_same(const char* a, const char* b) {
+  while (*a && *a == *b) a++, b++;
+  return *a == *b;
+}
+
+/* The column of that name and Arrow format, or NULL. An empty name is the first column. */
+static const struct ArrowArray* df_find(const df_batch* batch, const char* name, const char* format) {
+  for (i32 i = 0; i < (i32)batch->schema->n_children; i++) {
+    const struct ArrowSchema* s = batch->schema->children[i];
+    if ((!*name || df_same(s->name, name)) && df_same(s->format, format)) return batch->array->children[i];
+    if (!*name) break;
+  }
+  return NULL;
+}
+
+static inline int df_valid(const struct ArrowArray* column, u32 row) {
+  const u8* bits = column->buffers[0];
+  return !bits || (bits[row >> 3] >> (row & 7) & 1);
+}
+
+/* The text of a row of a "U" column. */
+static inline const char* df_text(const struct ArrowArray* column, u32 row, u32* length) {
+  const i64* at = column->buffers[1];
+  *length = (u32)(at[row + 1] - at[row]);
+  return (const char*)column->buffers[2] + (u32)at[row];
+}
+
+/* ---- answering ---- */
+
+typedef struct {
+  const char* name;
+  const char* format;
+  u32 rows;
+  i64 nulls;   /* -1: the host counts */
+  u8* valid;   /* NULL: no nulls */
+  void* data;  /* values; for text the bytes */
+  void* offsets; /* text only */
+} df_out;
+
+static u32 df_width(const char* format) {
+  switch (*format) {
+    case 'c': case 'C': return 1;
+    case 's': case 'S': return 2;
+    case 'i': case 'I': case 'f': return 4;
+    case 't': return format[1] == 'd' && format[2] == 'D' ? 4 : 8;
+    default: return 8;
+  }
+}
+
+/* A fixed-width or boolean column as long as the batch, with the nulls of `like` (which may be NULL). */
+static df_out df_out_like(const df_batch* batch, const struct ArrowArray* like, const char* format, const char* name) {
+  df_out out = {name, format, (u32)batch->array->length, 0, NULL, NULL, NULL};
+  if (like && like->null_count) out.valid = (u8*)like->buffers[0], out.nulls = like->null_count;
+  out.data = df_take(*format == 'b' ? (out.rows + 7) / 8 : (u64)out.rows * df_width(format));
+  return out;
+}
+
+/* A text column ("u") with room for `bytes` of text and a bitmap of nulls, which starts as all null. */
+static df_out df_out_text(const df_batch* batch, u64 bytes, const char* name) {
+  df_out out = {name, "u", (u32)batch->array->length, -1, NULL, NULL, NULL};
+  u8* valid = df_take((out.rows + 7) / 8);
+  out.offsets = df_take(((u64)out.rows + 1) * 4);
+  out.data = df_take(bytes + 16);
+  if (!valid || !out.offsets || !out.data) return out.data = NULL, out;
+  __builtin_memset(valid, 0, (out.rows + 7) / 8);
+  out.valid = valid;
+  *(u32*)out.offsets = 0;
+  return out;
+}
+
+/* Return columns to the host. */
+static i32 df_return(const df_out* outs, u32 count) {
+  static df_slice answer;
+  static df_batch batch;
+  struct ArrowSchema* s = df_take(sizeof *s * (count + 1));
+  struct ArrowArray* a = df_take(sizeof *a * (count + 1));
+  struct ArrowSchema** ss = df_take(sizeof *ss * count);
+  struct ArrowArray** as = df_take(sizeof *as * count);
+  const void** buffers = df_take(sizeof *buffers * (3 * count + 1));
+  if (!s || !a || !ss || !as || !buffers) return df_fail(DF_E_MEMORY, "no memory for the answer");
+  s[0] = (struct ArrowSchema){"+s", "", NULL, 0, count, ss, NULL, NULL, NULL};
+  a[0] = (struct ArrowArray){count ? outs[0].rows : 0, 0, 0, 1, count, buffers, as, NULL, NULL, NULL};
+  buffers[0] = NULL;
+  for (u32 i = 0; i < count; i++) {
+    const df_out* o = &outs[i];
+    const void** b = buffers + 1 + 3 * i;
+    b[0] = o->valid;
+    b[1] = o->offsets ? o->offsets : o->data;
+    b[2] = o->offsets ? o->data : NULL;
+    s[i + 1] = (struct ArrowSchema){o->format, o->name, NULL, DF_NULLABLE, 0, NULL, NULL, NULL, NULL};
+    a[i + 1] = (struct ArrowArray){o->rows, o->valid ? o->nulls : 0, 0, o->offsets ? 3 : 2, 0, b, NULL, NULL, NULL, NULL};
+    ss[i] = &s[i + 1];
+    as[i] = &a[i + 1];
+  }
+  batch = (df_batch){s, a};
+  answer = (df_slice){(u32)&batch, sizeof batch, DF_FORMAT_ARROW_C, 0};
+  return (i32)&answer;
+}
+
+/* ---- configuration: the JSON of plugin.json's `config` ---- */
+
+/* Copy the string value of `key` into `to` (zero-terminated, at most `room` bytes); 0 if there is none.
+ * Enough for flat settings; escapes other than \" and \\ are refused. */
+static int df_setting(const char* json, u32 length, const char* key, char* to, u32 room) {
+  u32 depth = 0, i = 0;
+  while (i < length) {
+    char c = json[i];
+    if (c == '{' || c == '[') { depth++; i++; continue; }
+    if (c == '}' || c == ']') { depth--; i++; continue; }
+    if (c != '"') { i++; continue; }
+    u32 start = ++i;
+    while (i < length && json[i] != '"') i += json[i] == '\\' ? 2 : 1;
+    u32 end = i++;
+    u32 n = 0;
+    while (key[n] && start + n < end && json[start + n] == key[n]) n++;
+    int found = depth == 1 && !key[n] && start + n == end;
+    while (i < length && (json[i] == ' ' || json[i] == '\n')) i++;
+    if (i >= length || json[i] != ':') continue;
+    for (i++; i < length && (json[i] == ' ' || json[i] == '\n'); i++) {}
+    if (!found) {
+      if (i < length && json[i] == '"') {
+        for (i++; i < length && json[i] != '"';) i += json[i] == '\\' ? 2 : 1;
+        i++;
+      }
+      continue;
+    }
+    if (i >= length || json[i] != '"') return 0;
+    for (n = 0, i++; i < length && json[i] != '"'; i++) {
+      if (json[i] == '\\' && ++i < length && json[i] != '"' && json[i] != '\\') return 0;
+      if (n + 1 >= room) return 0;
+      to[n++] = json[i];
+    }
+    to[n] = 0;
+    return 1;
+  }
+  return 0;
+}
+
+/* ---- the exports ---- */
+
+#define DF_INIT(json, length)                                             \
+  static i32 df_configure(const char* json, u32 length);                  \
+  DF_EXPORT("plugin_init") i32 plugin_init(const char* at, u32 n) {       \
+    i32 code = df_configure(at, n);                                       \
+    df_take(0);                                                           \
+    df_floor = df_top;                                                    \
+    return code;                                                          \
+  }                                                                       \
+  DF_EXPORT("plugin_cleanup") i32 plugin_cleanup(void) { return 0; }      \
+  static i32 df_configure(const char* json, u32 length)
+#define DF_NO_INIT                                                        \
+  DF_INIT(json, length) { (void)json, (void)length; return 0; }
+#define DF_WORK(name, batch)                                              \
+  static i32 df_work_##name(const df_batch* batch);                       \
+  DF_EXPORT(#name) i32 name(const df_batch* at, u32 n) { (void)n; return df_work_##name(at); } \
+  static i32 df_work_##name(const df_batch* batch)
+#define DF_PROCESS(batch) DF_WORK(process_data, batch)
+#define DF_TRANSFORM(batch) DF_WORK(transform_data, batch)
+#define DF_FILTER(batch) DF_WORK(filter_data, batch)
+
+#endif
