@@ -48,9 +48,11 @@ class Guest:
         self._store.set_limits(memory_size=limits.memory, table_elements=100_000, instances=1, tables=16, memories=1)
         self.arm()
         instance = self._run(
-            lambda: wasmtime.Instance(self._store, module, [])
-            if linker is None
-            else linker.instantiate(self._store, module)
+            lambda: (
+                wasmtime.Instance(self._store, module, [])
+                if linker is None
+                else linker.instantiate(self._store, module)
+            )
         )
         found = instance.exports(self._store)
         self._calls: dict[str, Call] = {

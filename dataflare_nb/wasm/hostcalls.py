@@ -105,7 +105,9 @@ class HostFunctions:
         with self._lock:
             if second != self._second:
                 if self._said > self._rate:
-                    log.warning("%s: %d more messages in that second were left out", self.plugin, self._said - self._rate)
+                    log.warning(
+                        "%s: %d more messages in that second were left out", self.plugin, self._said - self._rate
+                    )
                 self._second, self._said = second, 0
             self._said += 1
             if self._said > self._rate:

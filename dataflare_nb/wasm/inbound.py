@@ -122,9 +122,7 @@ class Parcel:
         count, length = len(self._columns), self._length
         BATCH.pack_into(head, 0, at + self._schemas, at + self._arrays)
         children = at + self._schema_list
-        SCHEMA.pack_into(
-            head, self._schemas, at + self._texts, at + self._texts + 3, 0, 0, count, children, 0, 0, 0
-        )
+        SCHEMA.pack_into(head, self._schemas, at + self._texts, at + self._texts + 3, 0, 0, count, children, 0, 0, 0)
         ARRAY.pack_into(
             head, self._arrays, length, 0, 0, 1, count, at + self._no_validity, at + self._array_list, 0, 0, 0
         )

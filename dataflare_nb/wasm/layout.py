@@ -80,7 +80,9 @@ def format_of(column: str, dtype: pl.DataType) -> str:
             return "U"
     found = _PLAIN.get(dtype)
     if found is None:
-        raise WasmError(f"column `{column}` is {dtype}, which cannot go to a WebAssembly stage; {_way_out(column, dtype)}")
+        raise WasmError(
+            f"column `{column}` is {dtype}, which cannot go to a WebAssembly stage; {_way_out(column, dtype)}"
+        )
     return found
 
 

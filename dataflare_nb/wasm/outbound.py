@@ -33,7 +33,7 @@ class Reader:
         where, length, kind, _ = self._memory.unpack(SLICE, address, "the returned df_slice")
         if kind != ARROW_C:
             raise WasmBadOutput(
-                f"the guest answered in {_FORMATS.get(kind, f'format {kind}')}; return an Arrow batch (format 3, df_return)"
+                f"the guest answered in {_FORMATS.get(kind, f'format {kind}')}; return an Arrow batch (format 3)"
             )
         if length < BATCH.size:
             raise WasmBadOutput(f"the returned df_batch has {length} bytes instead of {BATCH.size}")
@@ -41,9 +41,7 @@ class Reader:
         schema, array = self._memory.unpack(BATCH, where, "the returned df_batch")
         fields = self._fields(schema)
         count, arrays = self._root(array, len(fields), rows)
-        series = [
-            _series(field, self._array(field, at, count)) for field, at in zip(fields, arrays, strict=True)
-        ]
+        series = [_series(field, self._array(field, at, count)) for field, at in zip(fields, arrays, strict=True)]
         return pl.DataFrame(series) if series else pl.DataFrame(height=count)
 
     def _fields(self, address: int) -> list[_Field]:

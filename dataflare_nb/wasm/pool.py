@@ -135,5 +135,3 @@ class Pool:
                 self._idle.append(guest)
         if not keep and guest is not None:
             guest.close()
-
-

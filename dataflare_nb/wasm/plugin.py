@@ -1,0 +1,182 @@
+"""A plugin: its description and its module, as one value that can be hashed, stored and sent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import WasmConfiguration, WasmPluginLoad
+from .guest import Limits
+from .modules import MAX_MODULE
+from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read_policy
+
+
+class PluginType(StrEnum):
+    """What a plugin does to a stream."""
+
+    SOURCE = "Source"
+    DESTINATION = "Destination"
+    PROCESSOR = "Processor"
+    TRANSFORMER = "Transformer"
+    FILTER = "Filter"
+    AGGREGATOR = "Aggregator"
+
+    @classmethod
+    def _missing_(cls, value: object) -> PluginType | None:
+        return next((kind for kind in cls if kind.lower() == str(value).lower()), None)
+
+
+FUNCTIONS = {
+    PluginType.SOURCE: "read_data",
+    PluginType.DESTINATION: "write_data",
+    PluginType.PROCESSOR: "process_data",
+    PluginType.TRANSFORMER: "transform_data",
+    PluginType.FILTER: "filter_data",
+    PluginType.AGGREGATOR: "aggregate_data",
+}
+"""The export that does a plugin's work."""
+
+
+class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of a plugin.json. `config` goes to the plugin as JSON when it starts."""
+
+    name: str
+    type: PluginType
+    module_path: str
+    config: dict[str, Any] = {}
+    security_policy: SecurityPolicy = SecurityPolicy()
+    memory_limit: int | None = None
+    timeout_ms: int | None = None
+    sha256: str | None = None
+    metadata: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> WasmPluginConfig:
+        """Read a plugin.json or a dict, or name all that is wrong with it at once."""
+        where = "this plugin description" if isinstance(source, Mapping) else str(source)
+        document = dict(source) if isinstance(source, Mapping) else _document(Path(source))
+        policy, wrong = read_policy(document.pop("security_policy", {}))
+        wrong = [f"in `security_policy`, {mistake}" for mistake in wrong]
+        values, others = read_fields(
+            cls,
+            document,
+            {"type": _type, "memory_limit": memory_size, "timeout_ms": milliseconds, "name": _name, "sha256": _digest},
+        )
+        if wrong or others or policy is None:
+            raise WasmConfiguration(f"{where} does not hold: " + "; ".join([*others, *wrong]))
+        return cls(**values, security_policy=policy)
+
+    @property
+    def limits(self) -> Limits:
+        """What one call may use: the smaller of the plugin's own wish and its policy."""
+        policy = self.security_policy
+        return Limits(
+            memory=min(policy.max_memory, self.memory_limit or policy.max_memory),
+            time_ms=min(policy.max_execution_time, self.timeout_ms or policy.max_execution_time),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A description and the module it speaks of, checked against each other.
+
+    >>> Plugin.load("plugins/carrier_code/plugin.json")        # doctest: +SKIP
+    Plugin(carrier_code, Processor, sha256=5f0c...)
+    """
+
+    config: WasmPluginConfig
+    module: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | Mapping[str, Any] | Plugin) -> Plugin:
+        """Read the description and its module; `module_path` is relative to the plugin.json."""
+        if isinstance(source, Plugin):
+            return source
+        config = WasmPluginConfig.load(source)
+        base = Path() if isinstance(source, Mapping) else Path(source).parent
+        path = base / config.module_path
+        try:
+            size = path.stat().st_size
+            module = path.read_bytes() if size <= MAX_MODULE else None
+        except OSError as error:
+            raise WasmPluginLoad(
+                f"cannot read its module {path}: {error.strerror}; build it, or correct module_path", plugin=config.name
+            ) from None
+        if module is None:
+            raise WasmPluginLoad(
+                f"its module {path} has {size} bytes; at most {MAX_MODULE} are allowed", plugin=config.name
+            )
+        return cls.of(config, module)
+
+    @classmethod
+    def of(cls, config: WasmPluginConfig, module: bytes) -> Plugin:
+        """Put a description and module together, as when both come from a stored graph."""
+        found = hashlib.sha256(module).hexdigest()
+        if config.sha256 is not None and config.sha256 != found:
+            raise WasmPluginLoad(
+                f"its module has the sha256 {found}, its description says {config.sha256}; "
+                "rebuild it, or write the new sum if you trust the change",
+                plugin=config.name,
+            )
+        return cls(config, module)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.config.name
+
+    @property
+    def sha256(self) -> str:
+        """The sum of the module."""
+        return hashlib.sha256(self.module).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides what the plugin does: module, config, policy and limits."""
+        told = msgspec.json.encode(msgspec.structs.replace(self.config, module_path="", metadata={}), order="sorted")
+        return hashlib.sha256(self.sha256.encode() + told).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Plugin({self.name}, {self.config.type.value}, sha256={self.sha256[:8]}...)"
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise WasmConfiguration(f"cannot read {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise WasmConfiguration(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise WasmConfiguration(f"{path} holds {type(found).__name__}, not an object")
+    return found
+
+
+def _type(value: Any) -> PluginType:
+    try:
+        return PluginType(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not one of {', '.join(PluginType)}") from None
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > 128:
+        raise ValueError(f"{value!r} is not a name of 1 to 128 characters")
+    return value
+
+
+def _digest(value: Any) -> str:
+    text = str(value).lower()
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError(f"{value!r} is not 64 hexadecimal digits")
+    return text

@@ -1,0 +1,122 @@
+"""What a plugin may do, and how much: written by the user, checked as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..errors import WasmConfiguration, nearest
+
+MOST_MEMORY = (2 << 30) - 65536
+"""Addresses of a guest are non-negative 32-bit integers, so that negative answers can be error codes."""
+LEAST_MEMORY = 65536
+MOST_TIME_MS = 3_600_000
+
+T = TypeVar("T")
+_SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_TIMES = {"": 1.0, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+
+
+class SecurityPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plugin may do. Nothing, unless it is said here.
+
+    Bytes are integers or text such as `"64MiB"`; times are milliseconds or text such as `"2s"`.
+    """
+
+    allow_network: bool = False
+    allow_file_system: bool = False
+    allow_env_vars: bool = False
+    max_memory: int = 64 << 20
+    max_execution_time: int = 5_000
+    allowed_paths: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_env_vars: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, source: Mapping[str, Any], *, plugin: str | None = None) -> SecurityPolicy:
+        """Return the policy that a mapping describes, or name all that is wrong with it."""
+        policy, wrong = read_policy(source)
+        if policy is None or wrong:
+            raise WasmConfiguration("its security_policy does not hold: " + "; ".join(wrong), plugin=plugin)
+        return policy
+
+    def refused(self) -> list[str]:
+        """Return what this policy grants and this version cannot enforce."""
+        granted = {
+            "allow_network": self.allow_network or bool(self.allowed_hosts),
+            "allow_file_system": self.allow_file_system or bool(self.allowed_paths),
+            "allow_env_vars": self.allow_env_vars or bool(self.allowed_env_vars),
+        }
+        lists = {
+            "allow_network": "allowed_hosts",
+            "allow_file_system": "allowed_paths",
+            "allow_env_vars": "allowed_env_vars",
+        }
+        return [
+            f"{name} (or {lists[name]}) is granted, and this version has no such door: remove it, "
+            "and hand the plugin what it needs in `config` or as columns"
+            for name, on in granted.items()
+            if on
+        ]
+
+
+def read_policy(source: Any) -> tuple[SecurityPolicy | None, list[str]]:
+    """Return the policy, if there is one, and every mistake."""
+    if isinstance(source, SecurityPolicy):
+        return source, source.refused()
+    if not isinstance(source, Mapping):
+        return None, [f"it is {type(source).__name__}, not an object"]
+    readers: dict[str, Callable[[Any], Any]] = {"max_memory": memory_size, "max_execution_time": milliseconds}
+    values, wrong = read_fields(SecurityPolicy, source, readers)
+    if wrong:
+        return None, wrong
+    policy = SecurityPolicy(**values)
+    return policy, policy.refused()
+
+
+def read_fields(
+    kind: type[msgspec.Struct], source: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Read each field of a struct by its own reader or type; return the values and every mistake."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    wrong = [f"`{name}` is not known.{nearest(str(name), fields)}" for name in source if name not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in source:
+            if field.required:
+                wrong.append(f"`{name}` is missing")
+            continue
+        try:
+            reader = readers.get(name)
+            values[name] = reader(source[name]) if reader else msgspec.convert(source[name], field.type)
+        except (ValueError, TypeError, msgspec.ValidationError) as error:
+            wrong.append(f"`{name}`: {error}")
+    return values, wrong
+
+
+def memory_size(value: Any) -> int:
+    """Return bytes from `67108864` or `"64MiB"`, within what a guest may have."""
+    size = _quantity(value, _SIZES, "bytes or text such as '64MiB'")
+    if not LEAST_MEMORY <= size <= MOST_MEMORY:
+        raise ValueError(f"{value!r} is outside {LEAST_MEMORY} to {MOST_MEMORY} bytes")
+    return size
+
+
+def milliseconds(value: Any) -> int:
+    """Return milliseconds from `5000` or `"5s"`, within an hour."""
+    time = _quantity(value, _TIMES, "milliseconds or text such as '5s'")
+    if not 1 <= time <= MOST_TIME_MS:
+        raise ValueError(f"{value!r} is outside 1 ms to 1 h")
+    return time
+
+
+def _quantity(value: Any, units: Mapping[str, float], wanted: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
+    if found is None or found[2].lower() not in units:
+        raise ValueError(f"{value!r} is not {wanted}")
+    return int(float(found[1]) * units[found[2].lower()])
