@@ -1,7 +1,7 @@
 """Build the plugins of this folder from their sources, or check that what is committed is what they build to.
 
-    python plugins/build.py [name ...]            build, and write each sha256 into its plugin.json
-    python plugins/build.py --check [name ...]    build elsewhere and compare
+python plugins/build.py [name ...]            build, and write each sha256 into its plugin.json
+python plugins/build.py --check [name ...]    build elsewhere and compare
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FLAGS = (
-    "-target wasm32-freestanding -std=c11 -O3 -msimd128 -mbulk-memory -nostdlib -fno-sanitize=all -s "
-    "-Wall -Wextra -Wno-unused-function -Wno-unused-parameter "
-    "-Wl,--no-entry -Wl,--export=__heap_base -Wl,-z,stack-size=65536"
-).split()
+TARGET = ["-target", "wasm32-freestanding", "-std=c11", "-O3", "-msimd128", "-mbulk-memory", "-nostdlib"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter", "-fno-sanitize=all"]
+LINK = ["-s", "-Wl,--no-entry", "-Wl,--export=__heap_base", "-Wl,-z,stack-size=65536"]
 
 
 def sections(module: bytes) -> Iterator[tuple[int, bytes]]:
@@ -53,7 +51,8 @@ def stack_is_first(module: bytes) -> bool:
 
 def compile_c(sources: list[Path], target: Path) -> None:
     """Compile C sources to a module that needs nothing but the host."""
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, f"-I{HERE / 'abi'}", "-o", str(target), *map(str, sources)]
+    compiler = [sys.executable, "-m", "ziglang", "cc", *TARGET, *WARNINGS, *LINK, f"-I{HERE / 'abi'}"]
+    command = [*compiler, "-o", str(target), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{sources[0].parent.parent.name} does not build:\n{done.stderr}")
@@ -94,7 +93,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no such plugin: {', '.join(sorted(unknown))}")
     chosen = [folder for folder in folders if not asked.names or folder.name in asked.names]
-    return 0 if all([build(folder, check=asked.check) for folder in chosen]) else 1
+    results = [build(folder, check=asked.check) for folder in chosen]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":
