@@ -1,0 +1,252 @@
+"""Read CSV: a strict fast way for blocks that are well formed, and a careful one that finds the bad rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from ..errors import BadOption, SourceError
+from ..types import Json, Schema
+from .csv_records import CsvRecords, Dialect
+from .dtypes import parse_schema
+from .frame import require_schema
+from .options import Char
+from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
+
+_MARK = b"\x01"
+
+
+class CsvOptions(TextOptions, frozen=True, kw_only=True):
+    """Options of the `csv` source. Rows end with a line feed, with or without a carriage return before it."""
+
+    separator: Char = ","
+    quote_char: Char | None = '"'
+    has_header: bool = True
+    null_values: list[str] | None = None
+    try_parse_dates: bool = False
+
+    def problems(self) -> Iterable[str]:
+        yield from super().problems()
+        for name, char in (("separator", self.separator), ("quote_char", self.quote_char)):
+            if char is not None and (not char.isascii() or char in "\r\n\x01"):
+                yield f"{name}={char!r} is not one printable ASCII character"
+        if self.separator == self.quote_char:
+            yield "separator and quote_char are the same"
+
+
+class CsvRows:
+    """CSV files in UTF-8, plain or as `.gz`."""
+
+    def __init__(self, options: CsvOptions) -> None:
+        self._options = options
+        self._overrides = parse_schema(options.schema_overrides or {})
+        self._dialect = Dialect(options.separator.encode(), options.quote_char.encode() if options.quote_char else None)
+        self.lenient = options.on_error == "dead_letter"
+        for name, dtype in {**parse_schema(options.schema or {}), **self._overrides}.items():
+            if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object):
+                raise BadOption(f"read_csv: column `{name}` cannot be read as {dtype}; read it as String and convert")
+
+    def schema(self, file: str) -> Schema:
+        options = self._options
+        text = head(file, options.infer_rows + 1)
+        if not text.strip():
+            raise SourceError(f"read_csv: {file} is empty, so its columns are unknown; give schema={{...}}")
+        try:
+            frame = pl.read_csv(
+                text.decode("utf-8", "replace").encode(),
+                has_header=options.has_header,
+                separator=options.separator,
+                quote_char=options.quote_char,
+                null_values=options.null_values or None,
+                try_parse_dates=options.try_parse_dates,
+                infer_schema_length=options.infer_rows,
+                n_rows=options.infer_rows,
+                truncate_ragged_lines=True,
+                ignore_errors=True,
+            )
+        except pl.exceptions.PolarsError as error:
+            raise SourceError(
+                f"read_csv: no schema can be inferred from {file}: {error}; give schema={{...}}"
+            ) from error
+        names = self._header(file)[0] if options.has_header else frame.columns
+        if len(set(names)) < len(names):
+            raise SourceError(f"read_csv: {file} has a column name twice: {', '.join(names)}; give schema={{...}}")
+        dtypes = dict(zip(names, frame.dtypes, strict=False))
+        if unknown := [name for name in self._overrides if name not in dtypes]:
+            raise SourceError(f"read_csv: schema_overrides={unknown} are not in {file}, which has {', '.join(names)}")
+        return pl.Schema({**dtypes, **self._overrides})
+
+    def rows(self, file: str) -> int | None:
+        return None
+
+    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> TextCursor:
+        if offset is None:
+            offset = {"byte": 0, "line": 1, "rows": 0, "rejects": 0, "owed": []}
+            names, size, lines = self._header(file)
+            if self._options.has_header and names:
+                if self._options.schema is None:
+                    known = pl.Schema({n: schema.get(n, pl.String()) for n in names})
+                    require_schema(f"read_csv: the header of {file}", known, schema)
+                elif len(names) != len(schema):
+                    raise SourceError(
+                        f"read_csv: {file} has {len(names)} columns ({', '.join(names)}), "
+                        f"the schema {len(schema)} ({', '.join(schema)})"
+                    )
+            offset |= {"byte": size, "line": 1 + lines}
+        parser = CsvParser(self._dialect, schema, columns, self._options.null_values or [])
+        wanted = pl.Schema({name: schema[name] for name in columns})
+        return TextCursor(file, parser, wanted, offset, lenient=self.lenient)
+
+    def _header(self, file: str) -> tuple[list[str], int, int]:
+        """Return the names in the header, and its bytes and lines, the byte order mark among them."""
+        with open_text(file) as stream, reading(file):
+            text = stream.read(1 << 20)
+        mark = len(BOM) if text.startswith(BOM) else 0
+        if not self._options.has_header:
+            return [], mark, 0
+        start = mark
+        while text[start : start + 1] in (b"\n", b"\r"):
+            start += 1
+        record = next(iter(CsvRecords(self._dialect, text[start:], last=True)), None)
+        if record is None:
+            return [], len(text), text.count(b"\n")
+        if record.fault:
+            raise SourceError(f"read_csv: the header of {file} cannot be read: {record.fault}")
+        line = record.text.decode("utf-8", "replace")
+        quote = self._options.quote_char
+        names = next(
+            csv.reader(
+                io.StringIO(line, newline=""),
+                delimiter=self._options.separator,
+                quotechar=quote,
+                quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+            ),
+            [],
+        )
+        return names, start + record.end, text.count(b"\n", 0, start + record.end)
+
+
+class CsvParser:
+    """Blocks of one CSV schema."""
+
+    def __init__(self, dialect: Dialect, schema: Schema, columns: Sequence[str], null_values: Sequence[str]) -> None:
+        self._dialect = dialect
+        self._schema = schema
+        self._columns = list(columns)
+        self._null_values = list(null_values) or None
+        # Polars fails on a value outside an Enum even when told to pass over errors, so Enums are cast afterwards.
+        self._enums = {n: d for n, d in schema.items() if isinstance(d, pl.Enum) and n in self._columns}
+        self._physical = pl.Schema(
+            {n: pl.String() if n in self._enums or n not in self._columns else d for n, d in schema.items()}
+        )
+
+    def parse(self, text: bytes, *, last: bool) -> Block | None:
+        cut = len(text) if last else self._boundary(text)
+        if cut:
+            block = text if cut == len(text) else text[:cut]
+            frame = self._strict(block)
+            if frame is not None:
+                return Block(frame, [], cut)
+        return self._careful(text, last=last)
+
+    def _boundary(self, text: bytes) -> int:
+        """Find the end of the last line that quotes, counted from the start, do not go across."""
+        quote = self._dialect.quote
+        end = text.rfind(b"\n")
+        if quote is None or end < 0:
+            return end + 1
+        inside = text.count(quote, 0, end) % 2
+        while inside and end >= 0:
+            opened = text.rfind(quote, 0, end)
+            end = text.rfind(b"\n", 0, opened)
+            inside = (inside + text.count(quote, max(end, 0), opened + 1)) % 2
+        return end + 1
+
+    def _strict(self, block: bytes) -> pl.DataFrame | None:
+        """Parse text in which every record is a row; None if that is not certain."""
+        width = len(self._schema)
+        outside = self._dialect.outside(block)
+        if outside is None:
+            return None
+        if width > 1 and (b"\n\n" in outside or b"\n\r\n" in outside or outside[:1] in (b"\n", b"\r")):
+            if outside is not block:
+                return None
+            block = outside = self._dialect.without_blank_lines(block)
+        rows = outside.count(b"\n") + (not outside.endswith(b"\n"))
+        if not block:
+            return pl.DataFrame(schema=self._schema).select(self._columns)
+        if outside.count(self._dialect.separator) != rows * (width - 1):
+            return None
+        try:
+            frame = self._read(block, self._physical, lenient=False).select(self._columns)
+            frame = frame.cast(pl.Schema(self._enums)) if self._enums else frame
+        except pl.exceptions.PolarsError:
+            return None
+        return frame if frame.height == rows else None
+
+    def _careful(self, text: bytes, *, last: bool) -> Block | None:
+        """Take the text apart record by record, and each column value by value."""
+        records = CsvRecords(self._dialect, text, last=last)
+        width = len(self._schema)
+        good: list[bytes] = []
+        lines: list[int] = []
+        rejects: list[Reject] = []
+        consumed = line = 0
+        for record in records:
+            start, line, consumed = line, line + text.count(b"\n", consumed, record.end), record.end
+            if record.fault is None and not record.text and width > 1:
+                continue
+            fault = record.fault
+            if fault is None and record.fields != width:
+                fault = f"{record.fields} field{'s' * (record.fields != 1)} where {width} are expected"
+            if fault is None and not _is_utf8(record.text):
+                fault = "invalid UTF-8"
+            if fault is None:
+                good.append(record.text)
+                lines.append(start)
+            else:
+                rejects.append(Reject(start, None, fault, record.text))
+        if not consumed:
+            return None
+        frame, wrong = self._values(good)
+        for row, column in wrong.items():
+            rejects.append(Reject(lines[row], column, f"not a {self._schema[column]}", good[row]))
+        rejects.sort(key=lambda reject: reject.line)
+        return Block(frame, rejects, consumed)
+
+    def _values(self, records: list[bytes]) -> tuple[pl.DataFrame, dict[int, str]]:
+        """Parse well-formed records; return the good rows, and the first bad column of each bad row."""
+        if not records:
+            return pl.DataFrame(schema=self._schema).select(self._columns), {}
+        block = b"\n".join(records) + b"\n"
+        texts = self._read(block, pl.Schema(dict.fromkeys(self._schema, pl.String())), lenient=True)
+        frame = self._read(block, self._physical, lenient=True).select(self._columns)
+        frame = frame.cast(pl.Schema(self._enums), strict=False)
+        wrong: dict[int, str] = {}
+        for name in reversed(self._columns):
+            bad = frame[name].is_null() & texts[name].is_not_null() & (texts[name] != "")
+            wrong |= dict.fromkeys(bad.arg_true().to_list(), name)
+        keep = pl.Series([True]).new_from_index(0, frame.height).scatter(sorted(wrong), False)
+        return frame.filter(keep), dict(sorted(wrong.items()))
+
+    def _read(self, block: bytes, schema: Schema, *, lenient: bool) -> pl.DataFrame:
+        return pl.read_csv(
+            block,
+            has_header=False,
+            schema=schema,
+            separator=self._dialect.separator.decode(),
+            quote_char=self._dialect.quote.decode() if self._dialect.quote else None,
+            null_values=self._null_values,
+            ignore_errors=lenient,
+        )
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,208 @@
+"""Read newline-delimited JSON: whole blocks at once, and line by line only where a block has a bad row."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import polars as pl
+
+from ..errors import BadOption, SourceError
+from ..types import Json, Schema
+from .dtypes import parse_schema
+from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
+
+_VIA_TEXT = (pl.Time, pl.Decimal, pl.Categorical, pl.Enum)
+_REFUSED = (pl.Binary, pl.Duration, pl.Null, pl.Object)
+
+
+class NdjsonOptions(TextOptions, frozen=True, kw_only=True):
+    """Options of the `ndjson` source. A key that is missing is null; a key that the schema lacks is left out."""
+
+
+class NdjsonRows:
+    """NDJSON files in UTF-8, plain or as `.gz`."""
+
+    def __init__(self, options: NdjsonOptions) -> None:
+        self._options = options
+        self._overrides = parse_schema(options.schema_overrides or {})
+        self.lenient = options.on_error == "dead_letter"
+        for name, dtype in {**parse_schema(options.schema or {}), **self._overrides}.items():
+            inner = [d for d in _leaves(dtype) if d in _REFUSED or (dtype.is_nested() and d in _VIA_TEXT)]
+            if inner:
+                raise BadOption(
+                    f"read_ndjson: column `{name}` cannot be read as {dtype}; read it as String and convert"
+                )
+
+    def schema(self, file: str) -> Schema:
+        lines = head(file, self._options.infer_rows).split(b"\n")[: self._options.infer_rows]
+        good = [line for line in lines if isinstance(_decoded(line), dict)]
+        if not good:
+            raise SourceError(
+                f"read_ndjson: {file} begins with no JSON object, so its columns are unknown; give schema={{...}}"
+            )
+        try:
+            found = pl.read_ndjson(b"\n".join(good), infer_schema_length=None).schema
+        except pl.exceptions.PolarsError as error:
+            raise SourceError(
+                f"read_ndjson: no schema can be inferred from {file}: {error}; give schema={{...}}"
+            ) from error
+        if unknown := [name for name in self._overrides if name not in found]:
+            raise SourceError(
+                f"read_ndjson: schema_overrides={unknown} are not in {file}, which has {', '.join(found)}"
+            )
+        return pl.Schema({**{name: _without_null(dtype) for name, dtype in found.items()}, **self._overrides})
+
+    def rows(self, file: str) -> int | None:
+        return None
+
+    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> TextCursor:
+        if offset is None:
+            with open_text(file) as stream, reading(file):
+                mark = len(BOM) if stream.read(len(BOM)) == BOM else 0
+            offset = {"byte": mark, "line": 1, "rows": 0, "rejects": 0, "owed": []}
+        wanted = pl.Schema({name: schema[name] for name in columns})
+        return TextCursor(file, NdjsonParser(wanted), wanted, offset, lenient=self.lenient)
+
+
+class NdjsonParser:
+    """Blocks of one NDJSON schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        # Polars has no JSON reader for these dtypes, so they are read as text and cast.
+        self._casts = {name: dtype for name, dtype in schema.items() if isinstance(dtype, _VIA_TEXT)}
+        self._physical = pl.Schema({n: pl.String() if n in self._casts else d for n, d in schema.items()})
+
+    def parse(self, text: bytes, *, last: bool) -> Block | None:
+        cut = len(text) if last else text.rfind(b"\n") + 1
+        if not cut:
+            return None
+        block = text if cut == len(text) else text[:cut]
+        frame = self._strict(block)
+        if frame is not None and not self._repeats_a_key(block, frame):
+            return Block(frame, [], cut)
+        return self._careful(block)
+
+    def _strict(self, block: bytes) -> pl.DataFrame | None:
+        try:
+            frame = pl.read_ndjson(block, schema=self._physical)
+            return frame.cast(pl.Schema(self._casts)) if self._casts else frame
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return None
+
+    def _repeats_a_key(self, block: bytes, frame: pl.DataFrame) -> bool:
+        """Say whether a null may stem from a key that an object has twice, which Polars reads as null."""
+        suspects = [name for name in frame.columns if frame[name].null_count()]
+        if not suspects:
+            return False
+        lines = pl.Series([line for line in block.split(b"\n") if line.strip()]).cast(pl.String)
+        if lines.len() != frame.height:
+            return True
+        return any(
+            (lines.filter(frame[name].is_null()).str.count_matches(json.dumps(name), literal=True) > 1).any()
+            for name in suspects
+        )
+
+    def _careful(self, block: bytes) -> Block:
+        rejects: list[Reject] = []
+        good: list[bytes] = []
+        numbers: list[int] = []
+        for number, line in enumerate(block.split(b"\n")):
+            if not line.strip():
+                continue
+            value = _decoded(line, self._schema)
+            if isinstance(value, dict):
+                good.append(line)
+                numbers.append(number)
+            else:
+                rejects.append(Reject(number, None, value, line))
+        frames: list[pl.DataFrame] = []
+        wrong: list[int] = []
+        self._divide(good, 0, frames, wrong)
+        for index in wrong:
+            column = self._culprit(good[index])
+            reason = f"not a {self._schema[column]}" if column else "does not fit the schema"
+            rejects.append(Reject(numbers[index], column, reason, good[index]))
+        rejects.sort(key=lambda reject: reject.line)
+        return Block(pl.concat(frames) if frames else pl.DataFrame(schema=self._schema), rejects, len(block))
+
+    def _divide(self, lines: list[bytes], first: int, frames: list[pl.DataFrame], wrong: list[int]) -> None:
+        """Halve the lines until each piece parses or is one bad line."""
+        if not lines:
+            return
+        frame = self._strict(b"\n".join(lines))
+        if frame is not None:
+            frames.append(frame)
+        elif len(lines) == 1:
+            wrong.append(first)
+        else:
+            middle = len(lines) // 2
+            self._divide(lines[:middle], first, frames, wrong)
+            self._divide(lines[middle:], first + middle, frames, wrong)
+
+    def _culprit(self, line: bytes) -> str | None:
+        for name, dtype in self._schema.items():
+            if NdjsonParser(pl.Schema({name: dtype}))._strict(line) is None:
+                return name
+        return None
+
+
+def _decoded(line: bytes, schema: Collection[str] = ()) -> dict[str, Any] | str:
+    """Return the object on a line, or a text that says why there is none."""
+    try:
+        value = json.loads(line.decode(), object_pairs_hook=_Pairs, parse_float=_finite, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        return "invalid UTF-8"
+    except (ValueError, RecursionError) as error:
+        return f"broken JSON: {error}"
+    if not isinstance(value, _Pairs):
+        return "not a JSON object"
+    names = [name for name, _ in value]
+    twice = [name for name in schema if names.count(name) > 1]
+    return f"the key {twice[0]!r} stands twice" if twice else dict(value)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The keys and values of a JSON object as they stand."""
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is beyond a Float64")
+    return value
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _without_null(dtype: pl.DataType) -> pl.DataType:
+    """Take a column in which only null was seen for text, at any depth."""
+    match dtype:
+        case pl.Null():
+            return pl.String()
+        case pl.List(inner=inner):
+            return pl.List(_without_null(_made(inner)))
+        case pl.Struct(fields=fields):
+            return pl.Struct({field.name: _without_null(_made(field.dtype)) for field in fields})
+        case _:
+            return dtype
+
+
+def _leaves(dtype: pl.DataType) -> list[pl.DataType]:
+    match dtype:
+        case pl.List(inner=inner) | pl.Array(inner=inner):
+            return _leaves(_made(inner))
+        case pl.Struct(fields=fields):
+            return [leaf for field in fields for leaf in _leaves(_made(field.dtype))]
+        case _:
+            return [dtype]
+
+
+def _made(dtype: Any) -> pl.DataType:
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made

@@ -1,0 +1,189 @@
+"""Read text in blocks of whole records, and resume inside one."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Literal, Protocol, cast
+
+import polars as pl
+
+from ..errors import MalformedRow, SourceError
+from ..types import Batch, Json, Schema
+from .dtypes import schema_problems
+from .files import REJECTED, FileOptions
+from .options import Positive
+
+BLOCK = 8 << 20
+"""Bytes read at once. Rows and rejects do not depend on it."""
+BOM = b"\xef\xbb\xbf"
+
+
+class TextOptions(FileOptions, frozen=True, kw_only=True):
+    """Options of CSV and NDJSON sources. `schema_overrides` replaces inferred dtypes, `schema` all of them."""
+
+    schema_overrides: dict[str, str] | None = None
+    infer_rows: Positive = 1_000
+    on_error: Literal["fail", "dead_letter"] = "fail"
+
+    def problems(self) -> Iterable[str]:
+        yield from super().problems()
+        yield from schema_problems("schema_overrides", self.schema_overrides)
+        if self.schema is not None and self.schema_overrides is not None:
+            yield "give either `schema` or `schema_overrides`"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that is not a row. `line` counts from 0 within its block."""
+
+    line: int
+    column: str | None
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The rows and rejects of the first `consumed` bytes of some text."""
+
+    frame: pl.DataFrame
+    rejects: list[Reject]
+    consumed: int
+
+
+class Parser(Protocol):
+    """Finds the records at the start of some text."""
+
+    def parse(self, text: bytes, *, last: bool) -> Block | None:
+        """Parse the complete records, all of them if this text is the last; None if more text is needed.
+
+        Which record is a row must depend on the record only, never on where the text was cut.
+        """
+        ...
+
+
+class TextCursor:
+    """One text file. The offset is the byte at which a block begins, the rows given of it, and the rejects owed."""
+
+    def __init__(self, file: str, parser: Parser, schema: Schema, offset: Json, *, lenient: bool) -> None:
+        self._file = file
+        self._parser = parser
+        self._lenient = lenient
+        self._empty = pl.DataFrame(schema=schema)
+        self._start: int = offset["byte"]
+        self._line: int = offset["line"]
+        self._skip: int = offset["rows"]
+        self._skip_rejects: int = offset["rejects"]
+        self._owed: list[list[object]] = list(offset["owed"])
+        self._told = False
+        self._block: Block | None = None
+        self._given = 0
+        self._next = (self._start, self._line)
+        self._rest = b""
+        self._ended = False
+        self._stream = open_text(file)
+        with reading(file):
+            self._stream.seek(self._start)
+
+    def read(self, max_rows: int) -> Batch | None:
+        while True:
+            if self._block is not None and self._given < self._block.frame.height:
+                batch = self._block.frame.slice(self._given, max_rows)
+                self._given += batch.height
+                return batch
+            if self._advance():
+                continue
+            if self._owed and not self._told:
+                # Rejects behind the last row still have to be asked for before the end is told.
+                self._told = True
+                return self._empty
+            return None
+
+    def rejected(self) -> Batch | None:
+        if not self._owed:
+            return None
+        rejects, self._owed = self._owed, []
+        return pl.DataFrame(rejects, schema=REJECTED, orient="row")
+
+    def offset(self) -> Json:
+        rows, rejects = (self._given, len(self._block.rejects)) if self._block else (self._skip, self._skip_rejects)
+        return {"byte": self._start, "line": self._line, "rows": rows, "rejects": rejects, "owed": list(self._owed)}
+
+    def close(self) -> None:
+        self._block = None
+        self._stream.close()
+
+    def _advance(self) -> bool:
+        """Go on to the next block; False at the end of the file."""
+        start, line = self._next
+        block = self._parse()
+        if block is None:
+            return False
+        if block.rejects and not self._lenient:
+            bad = block.rejects[0]
+            raise MalformedRow(
+                bad.reason, file=self._file, line=line + bad.line, column=bad.column, raw=_shown(bad.raw)
+            )
+        lines = self._rest.count(b"\n", 0, block.consumed)
+        self._rest = self._rest[block.consumed :]
+        self._start, self._line, self._block = start, line, block
+        self._next = (start + block.consumed, line + lines)
+        self._given = min(self._skip, block.frame.height)
+        known = min(self._skip_rejects, len(block.rejects))
+        self._skip -= self._given
+        self._skip_rejects -= known
+        self._owed += [
+            [self._file, line + reject.line, reject.column, reject.reason, _shown(reject.raw)]
+            for reject in block.rejects[known:]
+        ]
+        return True
+
+    def _parse(self) -> Block | None:
+        wanted = BLOCK
+        while True:
+            while len(self._rest) < wanted and not self._ended:
+                with reading(self._file):
+                    more = self._stream.read(wanted - len(self._rest))
+                self._ended = not more
+                self._rest += more
+            if not self._rest:
+                return None
+            block = self._parser.parse(self._rest, last=self._ended)
+            if block is not None:
+                return block
+            wanted = 2 * len(self._rest)
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Name the file when it cannot be read."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{file} cannot be read: {error}") from error
+
+
+def open_text(file: str) -> IO[bytes]:
+    """Open a file, unpacked if its name ends in `.gz`."""
+    with reading(file):
+        return cast("IO[bytes]", gzip.open(file, "rb")) if file.endswith(".gz") else io.FileIO(file)
+
+
+def head(file: str, lines: int) -> bytes:
+    """Read at least the first `lines` lines, to infer types from."""
+    text = b""
+    with open_text(file) as stream, reading(file):
+        while text.count(b"\n") < lines and (more := stream.read(1 << 18)):
+            text += more
+            if len(text) > 4 * BLOCK:
+                break
+    return text.removeprefix(BOM)
+
+
+def _shown(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
