@@ -16,8 +16,6 @@ from .frame import require_schema
 from .options import Char
 from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
 
-_MARK = b"\x01"
-
 
 class CsvOptions(TextOptions, frozen=True, kw_only=True):
     """Options of the `csv` source. Rows end with a line feed, with or without a carriage return before it."""
@@ -147,9 +145,10 @@ class CsvParser:
         cut = len(text) if last else self._boundary(text)
         if cut:
             block = text if cut == len(text) else text[:cut]
-            frame = self._strict(block)
+            lines = block.count(b"\n")
+            frame = self._strict(block, lines)
             if frame is not None:
-                return Block(frame, [], cut)
+                return Block(frame, [], cut, lines)
         return self._careful(text, last=last)
 
     def _boundary(self, text: bytes) -> int:
@@ -165,27 +164,26 @@ class CsvParser:
             inside = (inside + text.count(quote, max(end, 0), opened + 1)) % 2
         return end + 1
 
-    def _strict(self, block: bytes) -> pl.DataFrame | None:
+    def _strict(self, block: bytes, lines: int) -> pl.DataFrame | None:
         """Parse text in which every record is a row; None if that is not certain."""
-        width = len(self._schema)
         outside = self._dialect.outside(block)
         if outside is None:
             return None
-        if width > 1 and (b"\n\n" in outside or b"\n\r\n" in outside or outside[:1] in (b"\n", b"\r")):
-            if outside is not block:
-                return None
-            block = outside = self._dialect.without_blank_lines(block)
-        rows = outside.count(b"\n") + (not outside.endswith(b"\n"))
-        if not block:
-            return pl.DataFrame(schema=self._schema).select(self._columns)
-        if outside.count(self._dialect.separator) != rows * (width - 1):
-            return None
         try:
-            frame = self._read(block, self._physical, lenient=False).select(self._columns)
-            frame = frame.cast(pl.Schema(self._enums)) if self._enums else frame
+            frame = self._read(block, self._physical, lenient=False)
+            chosen = frame.select(self._columns)
+            chosen = chosen.cast(pl.Schema(self._enums)) if self._enums else chosen
         except pl.exceptions.PolarsError:
             return None
-        return frame if frame.height == rows else None
+        rows = (lines if outside is block else outside.count(b"\n")) + (not outside.endswith(b"\n"))
+        if frame.height != rows:
+            return None
+        # Polars refuses a record with too many fields and fills one with too few up with nulls, the last field first.
+        last = frame.to_series(-1)
+        if last.null_count() and outside.count(self._dialect.separator) != rows * (len(self._schema) - 1):
+            bare = self._dialect.without_blank_lines(block) if outside is block and len(self._schema) > 1 else block
+            return self._strict(bare, bare.count(b"\n")) if bare and len(bare) < len(block) else None
+        return chosen
 
     def _careful(self, text: bytes, *, last: bool) -> Block | None:
         """Take the text apart record by record, and each column value by value."""
@@ -215,7 +213,7 @@ class CsvParser:
         for row, column in wrong.items():
             rejects.append(Reject(lines[row], column, f"not a {self._schema[column]}", good[row]))
         rejects.sort(key=lambda reject: reject.line)
-        return Block(frame, rejects, consumed)
+        return Block(frame, rejects, consumed, line)
 
     def _values(self, records: list[bytes]) -> tuple[pl.DataFrame, dict[int, str]]:
         """Parse well-formed records; return the good rows, and the first bad column of each bad row."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from ..errors import SourceError, WrongType
 from ..types import Batch, EndOfStream, Json, Schema
@@ -39,8 +40,9 @@ def as_frame(obj: Any) -> pl.DataFrame:
             )
         obj = arrow()
     try:
-        frame = pl.DataFrame(obj)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        # Polars would drop every pandas index, pyarrow keeps what has a name.
+        frame = pl.DataFrame(pa.table(obj) if type(obj).__module__.split(".")[0] == "pandas" else obj)
+    except (TypeError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise WrongType(f"a frame is needed; {type(obj).__name__} cannot become one: {error}") from error
     return frame.drop([name for name in frame.columns if _PANDAS_INDEX.fullmatch(name)])
 

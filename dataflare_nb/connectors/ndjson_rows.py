@@ -83,7 +83,7 @@ class NdjsonParser:
         block = text if cut == len(text) else text[:cut]
         frame = self._strict(block)
         if frame is not None and not self._repeats_a_key(block, frame):
-            return Block(frame, [], cut)
+            return Block(frame, [], cut, block.count(b"\n"))
         return self._careful(block)
 
     def _strict(self, block: bytes) -> pl.DataFrame | None:
@@ -127,7 +127,9 @@ class NdjsonParser:
             reason = f"not a {self._schema[column]}" if column else "does not fit the schema"
             rejects.append(Reject(numbers[index], column, reason, good[index]))
         rejects.sort(key=lambda reject: reject.line)
-        return Block(pl.concat(frames) if frames else pl.DataFrame(schema=self._schema), rejects, len(block))
+        return Block(
+            pl.concat(frames) if frames else pl.DataFrame(schema=self._schema), rejects, len(block), block.count(b"\n")
+        )
 
     def _divide(self, lines: list[bytes], first: int, frames: list[pl.DataFrame], wrong: list[int]) -> None:
         """Halve the lines until each piece parses or is one bad line."""

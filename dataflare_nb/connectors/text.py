@@ -18,7 +18,7 @@ from .dtypes import schema_problems
 from .files import REJECTED, FileOptions
 from .options import Positive
 
-BLOCK = 8 << 20
+BLOCK = 4 << 20
 """Bytes read at once. Rows and rejects do not depend on it."""
 BOM = b"\xef\xbb\xbf"
 
@@ -49,11 +49,12 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The rows and rejects of the first `consumed` bytes of some text."""
+    """The rows and rejects of the first `consumed` bytes of some text, which have that many line ends."""
 
     frame: pl.DataFrame
     rejects: list[Reject]
     consumed: int
+    lines: int
 
 
 class Parser(Protocol):
@@ -102,6 +103,7 @@ class TextCursor:
                 # Rejects behind the last row still have to be asked for before the end is told.
                 self._told = True
                 return self._empty
+            self._stream.close()
             return None
 
     def rejected(self) -> Batch | None:
@@ -129,10 +131,9 @@ class TextCursor:
             raise MalformedRow(
                 bad.reason, file=self._file, line=line + bad.line, column=bad.column, raw=_shown(bad.raw)
             )
-        lines = self._rest.count(b"\n", 0, block.consumed)
         self._rest = self._rest[block.consumed :]
         self._start, self._line, self._block = start, line, block
-        self._next = (start + block.consumed, line + lines)
+        self._next = (start + block.consumed, line + block.lines)
         self._given = min(self._skip, block.frame.height)
         known = min(self._skip_rejects, len(block.rejects))
         self._skip -= self._given
