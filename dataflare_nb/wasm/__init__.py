@@ -1,1 +1,23 @@
+"""WebAssembly behind a wall: guests get columns in, give columns out, and nothing else."""
 
+from __future__ import annotations
+
+from .kernel import Kernel, KernelPool, UdfFailed
+from .plugin import Plugin, PluginType, WasmPluginConfig
+from .policy import SecurityPolicy
+from .session import Session
+from .udf import Udf, UdfCall, udf
+
+__all__ = [
+    "Kernel",
+    "KernelPool",
+    "Plugin",
+    "PluginType",
+    "SecurityPolicy",
+    "Session",
+    "Udf",
+    "UdfCall",
+    "UdfFailed",
+    "WasmPluginConfig",
+    "udf",
+]

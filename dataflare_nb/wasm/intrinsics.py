@@ -1,0 +1,151 @@
+"""The functions of Python and `math` that a compiled function may call."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .values import FLOATS, INT_MIN, INTS, Kind, Value, as_float, as_int, as_kind, truth
+
+if TYPE_CHECKING:
+    from .expressions import Expressions
+
+Intrinsic: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Value]
+
+INTRINSICS: dict[Any, Intrinsic] = {}
+
+
+def _intrinsic(target: Any, count: int | None = 1) -> Callable[[Intrinsic], Intrinsic]:
+    """Register how `target` is compiled, after checking the number of arguments."""
+
+    def register(body: Intrinsic) -> Intrinsic:
+        def checked(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+            if count is not None and len(args) != count:
+                plural = "argument" if count == 1 else "arguments"
+                raise ex.source.error(node, f"`{ast.unparse(node.func)}` takes {count} {plural} here")
+            return body(ex, node, args)
+
+        INTRINSICS[target] = checked
+        return body
+
+    return register
+
+
+@_intrinsic(builtins.float)
+def _float(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    return Value(as_float(args[0]), Kind.FLOAT)
+
+
+@_intrinsic(builtins.bool)
+def _bool(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    return Value(truth(args[0]), Kind.BOOL)
+
+
+@_intrinsic(builtins.abs)
+def _abs(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    value = args[0]
+    if value.kind in FLOATS:
+        return Value(f"(f64.abs {value.code})", value.kind)
+    x = ex.frame.temporary("i64")
+    least = f"(i64.eq (local.get {x}) (i64.const {INT_MIN}))"
+    check = ex.failing(least, "OverflowError", "the result does not fit into 64 bits", node)
+    negated = f"(i64.sub (i64.const 0) (local.get {x}))"
+    chosen = f"(select {negated} (local.get {x}) (i64.lt_s (local.get {x}) (i64.const 0)))"
+    return Value(f"(block (result i64) (local.set {x} {as_int(value)}) {check} {chosen})", Kind.INT)
+
+
+def _rounding(target: Any, instruction: str) -> None:
+    @_intrinsic(target)
+    def body(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+        value = args[0]
+        if value.kind not in FLOATS:
+            return Value(as_int(value), Kind.INT)
+        x = ex.frame.temporary("f64")
+        get = f"(local.get {x})"
+        message = "a float that is not a number has no int"
+        nan = ex.failing(f"(f64.ne {get} {get})", "ValueError", message, node)
+        inside = f"(i32.and (f64.ge {get} (f64.const -0x1p63)) (f64.lt {get} (f64.const 0x1p63)))"
+        wide = ex.failing(f"(i32.eqz {inside})", "OverflowError", "the result does not fit into 64 bits", node)
+        checked = f"(if {inside} (then) (else {nan} {wide}))"
+        code = f"(local.set {x} (f64.{instruction} {value.code})) {checked} (i64.trunc_f64_s {get})"
+        return Value(f"(block (result i64) {code})", Kind.INT)
+
+
+_rounding(builtins.int, "trunc")
+_rounding(builtins.round, "nearest")
+_rounding(math.trunc, "trunc")
+_rounding(math.floor, "floor")
+_rounding(math.ceil, "ceil")
+
+
+def _extreme(target: Any, name: str, floats: str, ints: str) -> None:
+    @_intrinsic(target, None)
+    def body(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+        if len(args) < 2:
+            raise ex.source.error(node, f"`{name}` takes two or more numbers here")
+        if any(value.kind is Kind.BOOL for value in args):
+            raise ex.source.error(node, f"`{name}` takes numbers; convert a bool with int(...)")
+        kind = ex.joined(args, node, name)
+        wat = kind.wat
+        compare = f"f64.{floats}" if kind in FLOATS else f"i64.{ints}"
+        holders = [ex.frame.temporary(wat) for _ in args]
+        code = " ".join(f"(local.set {h} {as_kind(value, kind)})" for h, value in zip(holders, args, strict=True))
+        best = holders[0]
+        for holder in holders[1:]:
+            # Python keeps the earlier one unless the later compares beyond it, also when one is NaN.
+            test = f"({compare} (local.get {holder}) (local.get {best}))"
+            code += f" (local.set {best} (select (local.get {holder}) (local.get {best}) {test}))"
+        return Value(f"(block (result {wat}) {code} (local.get {best}))", kind)
+
+
+_extreme(builtins.min, "min", "lt", "lt_s")
+_extreme(builtins.max, "max", "gt", "gt_s")
+
+
+@_intrinsic(math.sqrt)
+def _sqrt(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    x = ex.frame.temporary("f64")
+    negative = f"(f64.lt (local.get {x}) (f64.const 0))"
+    check = ex.failing(negative, "ValueError", "the square root of a negative number", node)
+    code = f"(local.set {x} {as_float(args[0])}) {check} (f64.sqrt (local.get {x}))"
+    return Value(f"(block (result f64) {code})", Kind.FLOAT)
+
+
+@_intrinsic(math.fabs)
+def _fabs(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    return Value(f"(f64.abs {as_float(args[0])})", Kind.FLOAT)
+
+
+@_intrinsic(math.copysign, 2)
+def _copysign(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    return Value(f"(f64.copysign {as_float(args[0])} {as_float(args[1])})", Kind.FLOAT)
+
+
+@_intrinsic(math.fmod, 2)
+def _fmod(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+    ex.unit.helpers.add("fmod")
+    x, y = ex.frame.temporary("f64"), ex.frame.temporary("f64")
+    a, b = f"(local.get {x})", f"(local.get {y})"
+    numbers = f"(i32.and (f64.eq {a} {a}) (f64.eq {b} {b}))"
+    outside = f"(i32.or (f64.eq {b} (f64.const 0)) (f64.eq (f64.abs {a}) (f64.const inf)))"
+    check = ex.failing(f"(i32.and {numbers} {outside})", "ValueError", "math domain error", node)
+    code = f"(local.set {x} {as_float(args[0])}) (local.set {y} {as_float(args[1])}) {check} (call $fmod {a} {b})"
+    return Value(f"(block (result f64) {code})", Kind.FLOAT)
+
+
+def _test(target: Any, body: Callable[[str], str]) -> None:
+    @_intrinsic(target)
+    def test(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
+        if args[0].kind in INTS | {Kind.BOOL}:
+            args = [Value(as_float(args[0]), Kind.FLOAT)]
+        x = ex.frame.temporary("f64")
+        code = f"(local.set {x} {args[0].code}) {body(f'(local.get {x})')}"
+        return Value(f"(block (result i32) {code})", Kind.BOOL)
+
+
+_test(math.isnan, lambda x: f"(f64.ne {x} {x})")
+_test(math.isinf, lambda x: f"(f64.eq (f64.abs {x}) (f64.const inf))")
+_test(math.isfinite, lambda x: f"(f64.lt (f64.abs {x}) (f64.const inf))")

@@ -1,0 +1,217 @@
+"""Two rows at a time: an f64x2 loop for functions of floats without loops.
+
+The loop computes every branch and picks, and it only ever guesses that no row fails: where a check of the
+function might, or a row is null, it hands the row to the scalar code, which decides. So it cannot be wrong,
+only useless. What it does not know, it does not vectorise.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .source import Source
+from .unit import Unit
+from .values import EXACT, float_text
+
+_MOST_NODES = 400
+_ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
+_TESTS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
+_ALL = "(v128.const i64x2 -1 -1)"
+
+
+class _Scalar(Exception):  # noqa: N818 - a signal, not an error
+    """This function stays scalar."""
+
+
+def vector_loop(
+    source: Source, names: Mapping[str, Any], params: Sequence[tuple[str, str]], returns: str, unit: Unit
+) -> tuple[str, str] | None:
+    """Return the locals and the loop, or None if the function stays scalar."""
+    if unit.loops or unit.functions or returns != "float" or any(kind != "float" for _, kind in params) or not params:
+        return None
+    emitter = _Emitter(names)
+    env: dict[str, str] = {}
+    loads = []
+    for i, (name, _) in enumerate(params):
+        env[name] = emitter.local()
+        loads.append(f"(local.set {env[name]} (v128.load {_at(f'$in{i}')}))")
+    try:
+        result = emitter.block(source.tree.body, env, _ALL)
+    except _Scalar:
+        return None
+    loop = f"""(block $scalar
+            (loop $pair
+              (br_if $scalar (i32.gt_u (i32.add (local.get $row) (i32.const 2)) (local.get $rows)))
+              {" ".join(loads)} {" ".join(emitter.code)}
+              (v128.store {_at("$out")} {result})
+              (local.set $row (i32.add (local.get $row) (i32.const 2)))
+              (br $pair)))"""
+    return " ".join(f"(local {name} v128)" for name in emitter.locals), loop
+
+
+def _at(column: str) -> str:
+    return f"(i32.add (local.get {column}) (i32.shl (local.get $row) (i32.const 3)))"
+
+
+class _Emitter:
+    """Write down computations in order; every value is a local or a constant."""
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+        self._nodes = 0
+        self.locals: list[str] = []
+        self.code: list[str] = []
+
+    def local(self) -> str:
+        self.locals.append(f"$x{len(self.locals)}")
+        return self.locals[-1]
+
+    def _keep(self, code: str) -> str:
+        name = self.local()
+        self.code.append(f"(local.set {name} {code})")
+        return f"(local.get {name})"
+
+    def _suspect(self, condition: str, active: str) -> None:
+        """Hand the pair to the scalar code if a row that is really computed meets the condition."""
+        masked = condition if active == _ALL else f"(v128.and {condition} {active})"
+        self.code.append(f"(br_if $scalar (v128.any_true {masked}))")
+
+    def block(self, body: Sequence[ast.stmt], env: dict[str, str], active: str) -> str:
+        for i, node in enumerate(body):
+            self._nodes += 1
+            match node:
+                case ast.Return(value=ast.expr() as value):
+                    return self.value(value, env, active)
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    env[name] = self._named(self.value(value, env, active))
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    env[name] = self._named(self.value(value, env, active))
+                case ast.AugAssign(target=ast.Name(id=name)):
+                    whole = ast.BinOp(ast.Name(name, ast.Load()), node.op, node.value)
+                    env[name] = self._named(self.value(whole, env, active))
+                case ast.If():
+                    mask = self._keep(self.mask(node.test, env, active))
+                    rest = body[i + 1 :]
+                    then = self.block([*node.body, *rest], dict(env), self._both(active, mask))
+                    unmask = self._keep(f"(v128.not {mask})")
+                    other = self.block([*node.orelse, *rest], dict(env), self._both(active, unmask))
+                    return f"(v128.bitselect {then} {other} {mask})"
+                case ast.Pass() | ast.Expr(value=ast.Constant(value=str())):
+                    pass
+                case _:
+                    raise _Scalar
+        raise _Scalar
+
+    def _named(self, code: str) -> str:
+        name = self.local()
+        self.code.append(f"(local.set {name} {code})")
+        return name
+
+    def _both(self, one: str, other: str) -> str:
+        return other if one == _ALL else self._keep(f"(v128.and {one} {other})")
+
+    def value(self, node: ast.expr, env: Mapping[str, str], active: str) -> str:
+        self._nodes += 1
+        if self._nodes > _MOST_NODES:
+            raise _Scalar
+        number = self._number(node, env)
+        if number is not None:
+            return f"(v128.const f64x2 {float_text(number)} {float_text(number)})"
+        match node:
+            case ast.Name(id=name) if name in env:
+                return f"(local.get {env[name]})"
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return f"(f64x2.neg {self.value(operand, env, active)})"
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                a, b = self.value(left, env, active), self.value(right, env, active)
+                if isinstance(op, ast.Div) and not self._number(right, env):
+                    b = self._keep(b)
+                    self._suspect(f"(f64x2.eq {b} (v128.const f64x2 0 0))", active)
+                return f"(f64x2.{_ARITHMETIC[type(op)]} {a} {b})"
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                mask = self._keep(self.mask(test, env, active))
+                then = self.value(body, env, self._both(active, mask))
+                other = self.value(orelse, env, self._both(active, self._keep(f"(v128.not {mask})")))
+                return f"(v128.bitselect {then} {other} {mask})"
+            case ast.Call(func=func, args=args, keywords=[]):
+                return self._call(func, args, env, active)
+        raise _Scalar
+
+    def _call(self, func: ast.expr, args: Sequence[ast.expr], env: Mapping[str, str], active: str) -> str:
+        target = self._static(func, env)
+        values = [self.value(arg, env, active) for arg in args]
+        if target in (builtins.min, builtins.max) and len(values) > 1:
+            best = values[0]
+            for value in values[1:]:
+                # The pseudo-minimum keeps its first operand unless the second is smaller, as Python does.
+                best = f"(f64x2.{'pmin' if target is builtins.min else 'pmax'} {best} {value})"
+            return best
+        if len(values) != 1:
+            raise _Scalar
+        if target in (builtins.abs, math.fabs):
+            return f"(f64x2.abs {values[0]})"
+        if target is builtins.float:
+            return values[0]
+        if target is math.sqrt:
+            x = self._keep(values[0])
+            self._suspect(f"(f64x2.lt {x} (v128.const f64x2 0 0))", active)
+            return f"(f64x2.sqrt {x})"
+        raise _Scalar
+
+    def mask(self, node: ast.expr, env: Mapping[str, str], active: str) -> str:
+        match node:
+            case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in _TESTS for op in ops):
+                values = [self._keep(self.value(part, env, active)) for part in (left, *comparators)]
+                tests = [
+                    f"(f64x2.{_TESTS[type(op)]} {a} {b})" for op, a, b in zip(ops, values, values[1:], strict=False)
+                ]
+                code = tests[0]
+                for test in tests[1:]:
+                    code = f"(v128.and {code} {test})"
+                return code
+            case ast.BoolOp(op=op, values=parts):
+                code = self.mask(parts[0], env, active)
+                for part in parts[1:]:
+                    code = f"(v128.{'and' if isinstance(op, ast.And) else 'or'} {code} {self.mask(part, env, active)})"
+                return code
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return f"(v128.not {self.mask(operand, env, active)})"
+            case ast.Call(func=func, args=[arg]) if self._static(func, env) is math.isnan:
+                x = self._keep(self.value(arg, env, active))
+                return f"(f64x2.ne {x} {x})"
+        raise _Scalar
+
+    def _number(self, node: ast.expr, env: Mapping[str, str]) -> float | None:
+        """Return a constant; ints are folded as ints, so that -0 is 0."""
+        found = self._constant(node, env)
+        if found is None or isinstance(found, bool) or (isinstance(found, int) and abs(found) > EXACT):
+            return None
+        return float(found)
+
+    def _constant(self, node: ast.expr, env: Mapping[str, str]) -> float | None:
+        match node:
+            case ast.Constant(value=int() | float() as number):
+                return number
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                number = self._constant(operand, env)
+                return None if number is None or isinstance(number, bool) else -number
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() as op, right=right):
+                a, b = self._constant(left, env), self._constant(right, env)
+                if type(a) is int and type(b) is int:
+                    return a + b if isinstance(op, ast.Add) else a - b if isinstance(op, ast.Sub) else a * b
+            case ast.Name() | ast.Attribute():
+                found = self._static(node, env)
+                return float(found) if type(found) is float else found if type(found) is int else None
+        return None
+
+    def _static(self, node: ast.expr, env: Mapping[str, str]) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return None if name in env else self._names.get(name)
+            case ast.Attribute(value=value, attr=attr):
+                return getattr(self._static(value, env), attr, None)
+        return None
