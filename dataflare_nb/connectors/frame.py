@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from ..errors import SourceError, WrongType
 from ..types import Batch, EndOfStream, Json, Schema
@@ -40,11 +39,16 @@ def as_frame(obj: Any) -> pl.DataFrame:
             )
         obj = arrow()
     try:
-        # Polars would drop every pandas index, pyarrow keeps what has a name.
-        frame = pl.DataFrame(pa.table(obj) if type(obj).__module__.split(".")[0] == "pandas" else obj)
-    except (TypeError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        frame = pl.DataFrame(_with_named_index(obj) if type(obj).__module__.split(".")[0] == "pandas" else obj)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise WrongType(f"a frame is needed; {type(obj).__name__} cannot become one: {error}") from error
     return frame.drop([name for name in frame.columns if _PANDAS_INDEX.fullmatch(name)])
+
+
+def _with_named_index(obj: Any) -> Any:
+    """Turn the named levels of a pandas index into columns, which Polars would drop."""
+    names = [name for name in obj.index.names if name is not None] if hasattr(obj, "columns") else []
+    return obj.reset_index(level=names) if names else obj
 
 
 class FrameOptions(Options, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from .dtypes import parse_schema
 from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
 
 _VIA_TEXT = (pl.Time, pl.Decimal, pl.Categorical, pl.Enum)
+_SMALL = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
 _REFUSED = (pl.Binary, pl.Duration, pl.Null, pl.Object)
 
 
@@ -72,9 +73,18 @@ class NdjsonParser:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        # Polars has no JSON reader for these dtypes, so they are read as text and cast.
-        self._casts = {name: dtype for name, dtype in schema.items() if isinstance(dtype, _VIA_TEXT)}
-        self._physical = pl.Schema({n: pl.String() if n in self._casts else d for n, d in schema.items()})
+        # Polars has no JSON reader for these dtypes, so they are read as something wider and converted.
+        self._physical = pl.Schema(
+            {
+                name: pl.String() if isinstance(dtype, _VIA_TEXT) else pl.Int64() if dtype in _SMALL else dtype
+                for name, dtype in schema.items()
+            }
+        )
+        self._conversions = [
+            pl.col(name).str.to_time("%H:%M:%S%.f") if dtype == pl.Time else pl.col(name).cast(dtype)
+            for name, dtype in schema.items()
+            if dtype != self._physical[name]
+        ]
 
     def parse(self, text: bytes, *, last: bool) -> Block | None:
         cut = len(text) if last else text.rfind(b"\n") + 1
@@ -89,7 +99,7 @@ class NdjsonParser:
     def _strict(self, block: bytes) -> pl.DataFrame | None:
         try:
             frame = pl.read_ndjson(block, schema=self._physical)
-            return frame.cast(pl.Schema(self._casts)) if self._casts else frame
+            return frame.with_columns(self._conversions) if self._conversions else frame
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
 

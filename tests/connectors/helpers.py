@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from types import ModuleType
 from typing import Any
 
@@ -48,17 +49,17 @@ def polls(reader: Reader, cuts: Iterable[int] = ()) -> tuple[list[Batch], list[B
     rows: list[Batch] = []
     rejected: list[Batch] = []
     sizes = iter(cuts)
-    for _ in range(NEVER_ENDS):
-        size = next(sizes, 1_000)
-        try:
-            batch = reader.poll(size)
-        except EndOfStream:
-            reader.close()
-            return rows, rejected
-        assert batch.height <= size
-        rows.append(batch)
-        if (bad := reader.rejected()) is not None:
-            rejected.append(bad)
+    with closing(reader):
+        for _ in range(NEVER_ENDS):
+            size = next(sizes, 1_000)
+            try:
+                batch = reader.poll(size)
+            except EndOfStream:
+                return rows, rejected
+            assert batch.height <= size
+            rows.append(batch)
+            if (bad := reader.rejected()) is not None:
+                rejected.append(bad)
     raise AssertionError("the reader does not end")
 
 

@@ -46,7 +46,7 @@ def test_a_pandas_frame_becomes_one_without_its_nameless_index() -> None:
     frame = pandas.DataFrame({"a": [1, 2, 3], "b": ["x", None, "z"]})
     assert as_frame(frame).equals(ROWS)
     assert as_frame(frame[frame.a > 1]).equals(ROWS.slice(1))
-    assert as_frame(frame.set_index("a")).columns == ["b", "a"]
+    assert as_frame(frame.set_index("a")).columns == ["a", "b"]
 
 
 def test_a_duckdb_relation_becomes_a_frame() -> None:
@@ -72,7 +72,9 @@ def test_several_frames_are_several_splits() -> None:
 
 def test_frames_that_differ_are_refused_with_the_columns() -> None:
     other = ROWS.with_columns(pl.col("a").cast(pl.String)).rename({"b": "c"})
-    with pytest.raises(SourceError, match=r"frame-1.*`b` is missing; column `c` is new; column `a` is String, not Int64"):
+    with pytest.raises(
+        SourceError, match=r"frame-1.*`b` is missing; column `c` is new; column `a` is String, not Int64"
+    ):
         make_source("frame", {"frames": ["x", "y"]}, {"x": ROWS, "y": other})
 
 
