@@ -197,8 +197,8 @@ class _Emitter:
             case ast.Constant(value=int() | float() as number):
                 return number
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                number = self._constant(operand, env)
-                return None if number is None or isinstance(number, bool) else -number
+                inner = self._constant(operand, env)
+                return None if inner is None or isinstance(inner, bool) else -inner
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() as op, right=right):
                 a, b = self._constant(left, env), self._constant(right, env)
                 if type(a) is int and type(b) is int:

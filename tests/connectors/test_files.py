@@ -131,11 +131,9 @@ def test_a_torn_file_is_named(tmp_path: Path, kind: str) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match="rows"):
         make_source(kind, {"path": path})
-    source = None
     path.write_bytes(whole[:40] + bytes(255 - b for b in whole[40 : len(whole) // 2]) + whole[len(whole) // 2 :])
     with pytest.raises(SourceError, match="rows"):
-        source = make_source(kind, {"path": path})
-        read(source)
+        read(make_source(kind, {"path": path}))
 
 
 def test_rich_types_survive_parquet_and_ipc(tmp_path: Path) -> None:

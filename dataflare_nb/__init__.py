@@ -1,0 +1,60 @@
+"""Interactive streaming dataflow for notebooks.
+
+    import dataflare_nb as flare
+    import polars as pl
+
+    hourly = (
+        flare.read_parquet("flights.parquet")
+        .event_time("sched_dep", max_out_of_orderness="15m")
+        .key_by("origin")
+        .window(flare.tumbling("1h"), allowed_lateness="10m")
+        .agg(flights=pl.len(), worst=pl.col("dep_delay").max())
+    )
+    hourly.collect()
+"""
+
+from . import errors, wasm
+from ._version import __version__
+from .connectors.memory import MemoryBuffer
+from .connectors.registry import register_sink, register_source
+from .engine import Job, job, jobs, stop_all
+from .errors import DataflareError
+from .graph import Graph
+from .sources import from_frame, from_frames, rate, read, read_csv, read_ipc, read_ndjson, read_parquet
+from .stream import Stream, run
+from .wasm.udf import udf
+from .windows import after_count, count, cumulative, every, global_window, hopping, session, tumbling
+
+__all__ = [
+    "DataflareError",
+    "Graph",
+    "Job",
+    "MemoryBuffer",
+    "Stream",
+    "__version__",
+    "after_count",
+    "count",
+    "cumulative",
+    "errors",
+    "every",
+    "from_frame",
+    "from_frames",
+    "global_window",
+    "hopping",
+    "job",
+    "jobs",
+    "rate",
+    "read",
+    "read_csv",
+    "read_ipc",
+    "read_ndjson",
+    "read_parquet",
+    "register_sink",
+    "register_source",
+    "run",
+    "session",
+    "stop_all",
+    "tumbling",
+    "udf",
+    "wasm",
+]

@@ -1,0 +1,416 @@
+"""A run of a graph: what it is doing, what it has made, and the handles to steer it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ..connectors.memory import MemoryBuffer
+from ..errors import BadOption, JobError, JobStopped, JobTimeout, UnknownStage, listing, nearest
+from ..graph import Graph, node
+from ..operators.event_time import AssignEventTime
+from ..runtime.host import Host
+from ..runtime.metrics import Shares
+from ..runtime.pace import Pace
+from ..runtime.plan import Plan, StagePlan
+from ..runtime.probe import NodeReading, Reading, ledger, metrics
+from ..runtime.channel import Channel
+from ..runtime.sink import SinkDriver
+from ..runtime.source import SourceDriver
+from ..types import FOREVER, NEVER, Batch, Clock, EventTime
+from .report import WindowReport
+from .scheduler import Scheduler
+from .stage import Stage
+
+log = logging.getLogger("dataflare_nb")
+
+STARTING, RUNNING, PAUSED, DRAINING = "starting", "running", "paused", "draining"
+FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
+_HISTORY = 600
+_EXACT = (node.EventTime, node.Union, node.WithColumns, node.Select, node.Rename, node.Cast, node.Drop, node.Unnest)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One point of a job's history: seconds since the start, and per stage rows out, shares so far and lag."""
+
+    elapsed: float
+    rows_out: Mapping[str, int]
+    spent: Mapping[str, Mapping[str, float]]
+    lag_us: Mapping[str, int | None]
+
+
+class Job:
+    """A running or finished job. Every method may be called from any thread, at any time."""
+
+    def __init__(
+        self,
+        name: str,
+        graph: Graph,
+        plan: Plan,
+        results: Mapping[str, MemoryBuffer],
+        *,
+        workers: int,
+        clock: Clock,
+        pace: Pace,
+        commit_every: int | None,
+    ) -> None:
+        self.name = name
+        self.graph = graph
+        self.plan = plan
+        self._results = results
+        self._clock = clock
+        self._pace = pace
+        self._commit_every = commit_every
+        self._started = time.monotonic()
+        self._ended: float | None = None
+        self._outcome: str | None = None
+        self._finished = threading.Event()
+        self._finishing = threading.Lock()
+        self._stages: dict[str, Stage] = {}
+        self.history: deque[Sample] = deque(maxlen=_HISTORY)
+        try:
+            for stage_plan in plan.stages:
+                self._stages[stage_plan.id] = self._open(stage_plan)
+            self._connect()
+        except BaseException:
+            self._release(commit=False)
+            raise
+        self._scheduler = Scheduler(name, list(self._stages.values()), workers, clock, pace)
+        self._scheduler.on_end = self._wind_up
+        self._scheduler.on_progress = self._remember
+
+    # Steering
+
+    def start(self) -> Job:
+        """Start the workers."""
+        self._scheduler.start()
+        return self
+
+    @property
+    def status(self) -> str:
+        """One of starting, running, paused, draining, finished, failed, stopped."""
+        if self._outcome is not None:
+            return self._outcome
+        if self._scheduler.draining:
+            return DRAINING
+        return PAUSED if self._scheduler.paused else RUNNING
+
+    @property
+    def error(self) -> BaseException | None:
+        """What a failed job failed with."""
+        return self._scheduler.error
+
+    def wait(self, timeout: float | None = None) -> Job:
+        """Wait for the end, at most `timeout` seconds.
+
+        Raises StageFailed if a stage failed and JobTimeout when time is up. An interrupt stops the job.
+        """
+        try:
+            if not self._finished.wait(timeout):
+                raise JobTimeout(f"job {self.name} is still {self.status} after {timeout} s; job.stop() ends it")
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def stop(self) -> None:
+        """Stop now. Rows under way and open windows are given up.
+
+        What a live job has written is committed. A bounded job that is stopped half-way leaves nothing in its sinks,
+        so that a part is not taken for the whole; `drain()` ends it early and keeps what it has.
+        """
+        if self._outcome is not None:
+            return
+        stuck = self._scheduler.stop()
+        if stuck:
+            log.warning(
+                "job %s is stopped, but %s is still inside a call that does not return; its thread ends when it does",
+                self.name,
+                listing(stuck),
+            )
+        self._wind_up()
+
+    def drain(self, timeout: float | None = None) -> Job:
+        """Read no more, let all windows fire and all sinks commit, then end."""
+        with self._scheduler.changed:
+            self._scheduler.draining = True
+            self._scheduler.changed.notify_all()
+        return self.wait(timeout)
+
+    def pause(self) -> None:
+        """Read no more until `resume`; what is under way goes on."""
+        self._set_paused(True)
+
+    def resume(self) -> None:
+        """Go on reading."""
+        self._set_paused(False)
+
+    # Looking
+
+    def result(self, name: str | None = None) -> pl.DataFrame:
+        """Return the rows so far of an output that has no sink, a Polars frame.
+
+        A live job keeps the newest million rows of each.
+        """
+        if not self._results:
+            raise BadOption(f"job {self.name} writes all its outputs to sinks; look there, or use job.peek(stage)")
+        if name is None:
+            if len(self._results) > 1:
+                raise BadOption(f"job {self.name} has several outputs; say which: {listing(self._results)}")
+            name = next(iter(self._results))
+        if name not in self._results:
+            raise UnknownStage(f"no output `{name}`; there are {listing(self._results)}.{nearest(name, self._results)}")
+        return self._results[name].rows()
+
+    def peek(self, stage: str | None = None, rows: int = 20) -> Batch:
+        """Return the newest rows that left a stage, or with `"name.late"` a side output of it."""
+        last = next(reversed(self.plan.stage_of))
+        node_id, tag = node.split_ref(stage or last)
+        known = self.plan.stage_of
+        if node_id not in known:
+            raise UnknownStage(f"no stage `{node_id}`; there are {listing(known)}.{nearest(node_id, known)}")
+        found = self._stages[known[node_id]]
+        if found.sink is not None:
+            found = self._stages[found.plan.inputs[0][0]]
+        with self._scheduler.lock:
+            sample = found.sample.get(tag)
+        if sample is None:
+            schema = self.graph.edge(f"{found.id}.{tag}" if tag != "main" else found.id).schema
+            return pl.DataFrame(schema=schema)
+        return sample.tail(rows)
+
+    def read(self) -> Reading:
+        """Return all numbers of this moment."""
+        with self._scheduler.lock:
+            now = self._ended or time.monotonic()
+            newest = self._newest()
+            nodes = {stage.id: self._read(stage, now, newest) for stage in self._stages.values()}
+            channels = {
+                (sender, stage.id, port): channel.stats()
+                for stage in self._stages.values()
+                for port, (channel, (sender, _)) in enumerate(zip(stage.inputs, stage.plan.inputs, strict=True))
+            }
+            sources = [stage.source for stage in self._stages.values() if stage.source is not None]
+        parts = [part for source in sources if (part := source.progress()) is not None]
+        progress = sum(parts) / len(parts) if parts and len(parts) == len(sources) else None
+        return Reading(
+            self._clock.now(), now - self._started, self.status, nodes, channels, self._pace.rows, progress
+        )
+
+    def sample(self, node_id: str, rows: int = 20) -> Batch:
+        """Return the newest rows of a stage, for displays."""
+        return self.peek(node_id, rows)
+
+    def metrics(self) -> pl.DataFrame:
+        """Return one row per stage: rows, bytes, shares of time, queue, latency, watermark, late and invalid rows."""
+        return metrics(self.read())
+
+    def ledger(self) -> pl.DataFrame:
+        """Return for each stage where its rows are; see `dataflare_nb.runtime.probe.ledger` for the columns."""
+        return ledger(self.read())
+
+    def explain_window(self, key: Any = None, at: Any = None, *, stage: str | None = None) -> WindowReport:
+        """Say what is known of the windows of a key at a time: open, fired or unknown, and what they wait for.
+
+        `key` is the key's value (a tuple for several key columns), `at` an event time. Without them all windows that
+        wait are told.
+        """
+        windowed = [s for s in self._stages.values() if isinstance(s.plan.nodes[-1], node.Aggregate)]
+        if stage is not None:
+            windowed = [s for s in windowed if s.id == stage]
+        if not windowed:
+            raise UnknownStage(f"no windowed stage{f' `{stage}`' if stage else ''} in job {self.name}")
+        if len(windowed) > 1:
+            raise BadOption(f"several stages have windows; say which: {listing(s.id for s in windowed)}")
+        found = windowed[0]
+        self._await_quiet(found)
+        with self._scheduler.lock:
+            return WindowReport.of(self.graph, found, key, at)
+
+    def plot(self) -> Any:
+        """Return a matplotlib figure: throughput, shares of time, watermark lag. Needs the `notebook` extra."""
+        from .plot import figure
+
+        return figure(self)
+
+    def __repr__(self) -> str:
+        return f"Job({self.name!r}, {self.status})"
+
+    # Making and ending
+
+    def _open(self, stage_plan: StagePlan) -> Stage:
+        stage = Stage(stage_plan, Shares(self._started), live=not self.plan.bounded)
+        if stage_plan.source is not None:
+            source = stage_plan.source(self._clock)
+            stage.source = SourceDriver(
+                source,
+                self._clock,
+                quantum=stage_plan.quantum,
+                idle_timeout=stage_plan.idle_timeout,
+                in_order=stage_plan.in_order,
+            )
+        elif stage_plan.operator is not None:
+            stage.host = Host(
+                stage_plan.id,
+                stage_plan.operator(),
+                self._clock,
+                transparent=stage_plan.transparent,
+                branches=stage_plan.branches,
+                ports=len(stage_plan.inputs),
+            )
+        else:
+            assert stage_plan.sink is not None
+            context = _SinkContext(stage_plan.id, self._clock)
+            sink = stage_plan.sink(self._clock)
+            stage.sink = SinkDriver(sink, context, stage_plan.schema, self._clock, commit_every=self._commit_every)
+        return stage
+
+    def _connect(self) -> None:
+        for stage in self._stages.values():
+            for port, (sender, tag) in enumerate(stage.plan.inputs):
+                stage.inputs.append(Channel(self._pace.capacity))
+                stage.marks.append((NEVER, 0))
+                self._stages[sender].outputs.setdefault(tag, []).append((stage, port))
+
+    def _wind_up(self) -> None:
+        """End once: settle the sinks, close everything, say how it went."""
+        with self._finishing:
+            if self._outcome is not None:
+                return
+            with self._scheduler.lock:
+                complete = all(stage.ended for stage in self._stages.values())
+                failed = self._scheduler.error is not None
+            self._release(commit=not failed and not complete and not self.plan.bounded)
+            self._remember(last=True)
+            with self._scheduler.lock:
+                failed = self._scheduler.error is not None
+                self._ended = time.monotonic()
+                self._outcome = FAILED if failed else FINISHED if complete else STOPPED
+        self._finished.set()
+
+    def _release(self, *, commit: bool) -> None:
+        for stage in self._stages.values():
+            if stage.running:
+                continue  # A call that does not return owns its stage.
+            try:
+                if stage.sink is not None and not stage.ended:
+                    if commit:
+                        stage.sink.commit()
+                    else:
+                        stage.sink.abort()
+                    stage.sink.close()
+                if stage.source is not None:
+                    stage.source.close()
+                if stage.host is not None:
+                    stage.host.operator.close()
+            except Exception as error:
+                log.exception("stage %s of job %s did not close", stage.id, self.name)
+                scheduler = getattr(self, "_scheduler", None)
+                if scheduler is not None and scheduler.error is None:
+                    scheduler.error = JobError(f"stage {stage.id} did not close: {error}")
+                    scheduler.error.__cause__ = error
+
+    def _set_paused(self, paused: bool) -> None:
+        if self._outcome is not None:
+            raise JobStopped(f"job {self.name} is {self._outcome}")
+        with self._scheduler.changed:
+            self._scheduler.paused = paused
+            self._scheduler.changed.notify_all()
+
+    def _await_quiet(self, stage: Stage) -> None:
+        deadline = time.monotonic() + 5.0
+        with self._scheduler.changed:
+            while stage.running and self._outcome is None and time.monotonic() < deadline:
+                self._scheduler.changed.wait(0.05)
+
+    # Reading, under the lock
+
+    def _newest(self) -> int | None:
+        times = [
+            stage.host.operator.newest()
+            for stage in self._stages.values()
+            if stage.host is not None and isinstance(stage.host.operator, AssignEventTime)
+        ]
+        return max((time for time in times if time is not None), default=None)
+
+    def _read(self, stage: Stage, now: float, newest: int | None) -> NodeReading:
+        shares = stage.shares.shares(now)
+        counters = stage.counters
+        known = NEVER < stage.watermark < FOREVER
+        lag = newest - stage.watermark if known and newest is not None else None
+        in_flight = stage.in_flight()
+        written = counters.rows_in - in_flight
+        return NodeReading(
+            id=stage.id,
+            kind=stage.plan.kind,
+            label=stage.plan.label,
+            rows_in=counters.rows_in,
+            rows_out=stage.written if stage.sink is not None else counters.rows_out,
+            bytes_in=counters.bytes_in,
+            bytes_out=counters.bytes_in if stage.sink is not None and written else counters.bytes_out,
+            batches_in=counters.batches_in,
+            batches_out=counters.batches_out,
+            batch_rows=counters.last_batch_rows,
+            busy=shares["busy"],
+            idle=shares["idle"],
+            backpressured=shares["backpressured"],
+            latency_p50=stage.latency.quantile(0.5),
+            latency_p99=stage.latency.quantile(0.99),
+            watermark=EventTime(stage.watermark) if known else None,
+            lag_us=max(0, lag) if lag is not None else None,
+            sides=dict(counters.sides),
+            in_flight=in_flight,
+            held=stage.held,
+            released=stage.released,
+            exact=all(isinstance(item, _EXACT) for item in stage.plan.nodes),
+            stateful=isinstance(stage.plan.nodes[-1], node.Aggregate),
+            counters=dict(stage.host.counters) if stage.host is not None else {},
+        )
+
+    def _remember(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        with self._scheduler.lock:
+            if not last and self.history and now - self._started - self.history[-1].elapsed < self._interval():
+                return
+            newest = self._newest()
+            stages = self._stages.values()
+            self.history.append(
+                Sample(
+                    now - self._started,
+                    {s.id: s.written if s.sink is not None else s.counters.rows_out for s in stages},
+                    {s.id: s.shares.seconds(now) for s in stages},
+                    {
+                        s.id: newest - s.watermark if newest is not None and NEVER < s.watermark < FOREVER else None
+                        for s in stages
+                    },
+                )
+            )
+
+    def _interval(self) -> float:
+        """A point each tenth of a second at first, later fewer, so that a long run still fits."""
+        return 0.1 if len(self.history) < _HISTORY // 2 else 1.0
+
+
+class _SinkContext:
+    """What a writer is lent."""
+
+    def __init__(self, node_id: str, clock: Clock) -> None:
+        self.node_id = node_id
+        self.clock = clock
+        self.watermark = NEVER
+        self.counters: dict[str, int] = {}
+
+    def count(self, name: str, by: int = 1) -> None:
+        self.counters[name] = self.counters.get(name, 0) + by
+
+

@@ -1,0 +1,149 @@
+"""The local engine: run a graph on threads of this process. Jobs are known by name, and a name has one job."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+
+from ..clock import SystemClock
+from ..connectors.memory import MemoryBuffer
+from ..errors import BadOption, UnknownStage, listing, nearest
+from ..graph import Graph
+from ..graph.node import NAME_PATTERN, Write, split_ref
+from ..runtime.pace import Pace
+from ..runtime.plan import plan
+from ..types import Clock
+from ..windows import Duration, DurationLike
+from .job import Job
+from .scheduler import default_workers
+
+LIVE_RESULT_ROWS = 1_000_000
+COMMIT_EVERY = "10s"
+
+_jobs: dict[str, Job] = {}
+_registry = threading.RLock()
+_running: weakref.WeakSet[Job] = weakref.WeakSet()
+
+
+def run(
+    graph: Graph,
+    outputs: Sequence[str],
+    *,
+    name: str | None = None,
+    workers: int | None = None,
+    latency: DurationLike | None = None,
+    commit_every: DurationLike | None = None,
+    clock: Clock | None = None,
+    register: bool = True,
+) -> Job:
+    """Start a job over the part of a graph that `outputs` need, and return at once.
+
+    `outputs` are node ids or side outputs; those that are no sink are kept in memory for `result()`. A job of the same
+    name is stopped first. `latency` is what a row may take to get through: a duration, or `"throughput"` for batches as
+    large as may be; by default throughput for bounded input and 50 ms for live input. `commit_every` is how often a
+    live job makes written rows visible.
+    """
+    graph = graph.upstream(outputs)
+    bounded = all(graph.edge(ref).bounded for ref in outputs)
+    graph, results = _with_results(graph, outputs, bounded)
+    planned = plan(graph)
+    job_name = _name(name, outputs)
+    with _registry:
+        if register and job_name in _jobs:
+            _jobs.pop(job_name).stop()
+        job = Job(
+            job_name,
+            graph,
+            planned,
+            results,
+            workers=_workers(workers),
+            clock=clock or SystemClock(),
+            pace=Pace(_target(latency, bounded)),
+            commit_every=None if bounded else _positive_us(commit_every or COMMIT_EVERY, "commit_every"),
+        )
+        _running.add(job)
+        if register:
+            _jobs[job_name] = job
+    try:
+        return job.start()
+    except BaseException:
+        job.stop()
+        raise
+
+
+def jobs() -> dict[str, Job]:
+    """Return the jobs of this process by name, running or ended."""
+    with _registry:
+        return dict(_jobs)
+
+
+def job(name: str) -> Job:
+    """Return the job of that name."""
+    known = jobs()
+    if name not in known:
+        raise UnknownStage(f"no job is called `{name}`; there are {listing(known)}.{nearest(name, known)}")
+    return known[name]
+
+
+def stop_all() -> None:
+    """Stop every job and forget them."""
+    with _registry:
+        ending = list(_running)
+        _jobs.clear()
+    for each in ending:
+        each.stop()
+
+
+def _with_results(
+    graph: Graph, outputs: Sequence[str], bounded: bool
+) -> tuple[Graph, Mapping[str, MemoryBuffer]]:
+    results = {}
+    for ref in outputs:
+        node_id, tag = split_ref(ref)
+        if isinstance(graph.nodes[node_id], Write):
+            continue
+        buffer = MemoryBuffer(None if bounded else LIVE_RESULT_ROWS)
+        key = f"result-{ref}"
+        keep = Write(id=_result_id(node_id, tag), inputs=(ref,), sink="memory", options={"buffer": key})
+        graph, _ = graph.add(keep, {key: buffer})
+        results[ref] = buffer
+    return graph, results
+
+
+def _result_id(node_id: str, tag: str) -> str:
+    return f"result_{node_id}"[:56] + ("" if tag == "main" else f"_{tag}")
+
+
+def _name(name: str | None, outputs: Sequence[str]) -> str:
+    if name is None:
+        return "+".join(split_ref(ref)[0] for ref in outputs)
+    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
+        raise BadOption(f"name={name!r}: a job's name is letters, digits, _ and -, at most 64")
+    return name
+
+
+def _workers(workers: int | None) -> int:
+    if workers is None:
+        return default_workers()
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= 256:
+        raise BadOption(f"workers={workers!r}: between 1 and 256")
+    return workers
+
+
+def _target(latency: DurationLike | None, bounded: bool) -> float | None:
+    if latency == "throughput" or (latency is None and bounded):
+        return None
+    return _positive_us("50ms" if latency is None else latency, "latency") / 1e6
+
+
+def _positive_us(value: DurationLike, what: str) -> int:
+    us = Duration.of(value, what).fixed_us(what)
+    if us <= 0:
+        raise BadOption(f"{what}={value!r} is not longer than nothing")
+    return us
+
+
+atexit.register(stop_all)

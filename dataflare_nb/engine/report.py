@@ -1,0 +1,132 @@
+"""Explain a window: what it holds, whether it has fired, what it waits for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ..errors import WrongType
+from ..graph import Graph
+from ..types import FOREVER, NEVER
+from ..windows import Count, Global
+from .stage import Stage
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """The answer of `job.explain_window`. `open` holds the windows that wait, `fired` the newest results that match."""
+
+    stage: str
+    window: str
+    watermark: dt.datetime | None
+    ended: bool
+    open: pl.DataFrame
+    fired: pl.DataFrame
+    late: int
+    asked: str
+
+    @classmethod
+    def of(cls, graph: Graph, stage: Stage, key: Any, at: Any) -> WindowReport:
+        """Look into a stage that nobody is running."""
+        item = stage.plan.nodes[-1]
+        edge = graph.edge(item.inputs[0])
+        assert edge.window is not None
+        assert stage.host is not None
+        operator: Any = stage.host.operator
+        keys = edge.keys
+        wanted = _match(keys, key)
+        timed = not isinstance(edge.window.window, Count | Global)
+        covers = _covers(at, edge.schema[edge.event_time.column]) if at is not None and timed and edge.event_time else None
+        waiting: pl.DataFrame = operator.open_windows()
+        results = stage.sample.get("main", pl.DataFrame(schema=graph.edges[item.id].schema))
+        late = stage.sample.get("late")
+        for expr in (wanted, covers):
+            if expr is not None:
+                waiting, results = waiting.filter(expr), results.filter(expr)
+        if late is not None and wanted is not None:
+            late = late.filter(wanted)
+        if late is not None and covers is not None:
+            late = late.rename({"missed_start": "window_start", "missed_end": "window_end"}).filter(covers)
+        known = NEVER < stage.watermark < FOREVER
+        asked = " ".join(
+            part for part in (f"key={key!r}" if key is not None else "", f"at={at}" if at is not None else "") if part
+        )
+        return cls(
+            item.id,
+            str(edge.window.window),
+            _time(stage.watermark) if known else None,
+            stage.watermark == FOREVER or stage.ended,
+            waiting,
+            results,
+            late.height if late is not None else 0,
+            asked,
+        )
+
+    def __repr__(self) -> str:
+        head = f"{self.stage}: {self.window}{', ' + self.asked if self.asked else ''}"
+        lines = [head, f"  watermark: {self._clock()}"]
+        lines += [f"  open: {self._wait(row)}" for row in self.open.head(10).iter_rows(named=True)]
+        if self.open.height > 10:
+            lines.append(f"  and {self.open.height - 10} more open windows")
+        for row in self.fired.tail(5).iter_rows(named=True):
+            lines.append("  fired: " + ", ".join(f"{name}={value}" for name, value in row.items()))
+        if self.late:
+            lines.append(f"  late: {self.late} of the newest late rows missed it; see .late")
+        if not self.open.height and not self.fired.height:
+            lines.append("  nothing is known of it: no row has come for it, or it fired longer ago than is kept")
+        return "\n".join(lines)
+
+    def _clock(self) -> str:
+        if self.ended:
+            return "at the end of time; everything has fired"
+        return "not known yet: not every input has spoken" if self.watermark is None else str(self.watermark)
+
+    def _wait(self, row: dict[str, Any]) -> str:
+        told = ", ".join(f"{name}={value}" for name, value in row.items())
+        end = row.get("window_end")
+        if end is None or self.watermark is None:
+            return told
+        left = end.replace(tzinfo=None) - self.watermark
+        if left > dt.timedelta(0):
+            return f"{told}; fires when the watermark has moved on by {left}"
+        return f"{told}; has fired, and is kept for late rows"
+
+
+def _match(keys: tuple[str, ...], key: Any) -> pl.Expr | None:
+    if key is None:
+        return None
+    values = key if isinstance(key, tuple) else (key,)
+    if len(values) != len(keys):
+        raise WrongType(f"the stream is keyed by {', '.join(keys) or 'nothing'}; give {len(keys)} values, not {len(values)}")
+    return pl.all_horizontal(pl.col(name).eq_missing(value) for name, value in zip(keys, values, strict=True))
+
+
+def _covers(at: Any, dtype: pl.DataType) -> pl.Expr:
+    try:
+        moment = _moment(at, dtype)
+    except (pl.exceptions.PolarsError, ValueError, TypeError):
+        raise WrongType(f"at={at!r} is not a time; write it as '2013-01-05 10:00' or a datetime") from None
+    return (pl.col("window_start") <= moment) & (pl.col("window_end") > moment)
+
+
+def _moment(at: Any, dtype: pl.DataType) -> pl.Expr:
+    value = dt.datetime.fromisoformat(at) if isinstance(at, str) else at
+    if not isinstance(value, dt.date):
+        raise TypeError("not a time")
+    return pl.lit(value).cast(pl.Datetime("us")) if value.__class__ is dt.date else _zoned(value, dtype)
+
+
+def _zoned(value: dt.datetime, dtype: pl.DataType) -> pl.Expr:
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    naive = pl.lit(value)
+    if value.tzinfo is None:
+        return naive.dt.replace_time_zone(zone) if zone else naive
+    return naive.dt.convert_time_zone(zone) if zone else naive.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+
+
+def _time(us: int) -> dt.datetime:
+    return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=us)
+

@@ -1,0 +1,381 @@
+"""Workers and what they do next: one lock, one condition, no stage run twice at once unless it may be."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import polars as pl
+
+from ..errors import JobStopped, StageFailed
+from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
+from ..runtime.pace import Pace
+from ..runtime.packet import Packet
+from ..types import Clock, End, Side
+from .stage import Done, Stage, Work
+
+STACK_BYTES = 8 << 20
+"""Guest code needs at least 2 MiB of stack."""
+_GRACE = 0.25
+_LONGEST_WAIT = 0.5
+_starting = threading.Lock()
+
+
+class _Abandon(BaseException):
+    """Raised inside a worker that still runs a user's Python after the job was stopped."""
+
+
+class Scheduler:
+    """Runs stages on worker threads until all have ended, one fails, or it is stopped.
+
+    A worker takes the runnable stage that is nearest to the sinks, so that what is under way is finished before more is
+    read. With one worker this is a deterministic loop.
+    """
+
+    def __init__(self, name: str, stages: list[Stage], workers: int, clock: Clock, pace: Pace) -> None:
+        self.name = name
+        self.stages = stages
+        self.clock = clock
+        self.pace = pace
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.paused = False
+        self.draining = False
+        self.stopping = False
+        self.error: BaseException | None = None
+        self.on_end: Callable[[], None] = lambda: None
+        self.on_progress: Callable[[], None] = lambda: None
+        self._backwards = list(reversed(stages))
+        self._threads: list[threading.Thread] = []
+        self._workers = workers
+        self._alive = 0
+        self._full_polls = False
+        subscribe = getattr(clock, "subscribe", None)
+        if subscribe is not None:
+            subscribe(self.wake)
+
+    # Life
+
+    def start(self) -> None:
+        """Start the workers."""
+        with _starting:
+            before = threading.stack_size(STACK_BYTES)
+            try:
+                self._alive = self._workers
+                for number in range(self._workers):
+                    thread = threading.Thread(target=self._run, name=f"dataflare:{self.name}:{number}", daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+            finally:
+                threading.stack_size(before)
+
+    def wake(self) -> None:
+        """Let every worker look again."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def stop(self, timeout: float = 0.9) -> list[str]:
+        """Stop the workers and return the stages that would not.
+
+        Guests are interrupted, and Python code that goes on after a short grace gets an exception at its next
+        instruction. A call that never comes back to Python cannot be ended; its thread goes when it returns.
+        """
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            self.stopping = True
+            self.changed.notify_all()
+            operators = [stage.host.operator for stage in self.stages if stage.host is not None]
+        for operator in operators:
+            operator.interrupt()
+        self._join(min(deadline, time.monotonic() + _GRACE))
+        if any(thread.is_alive() for thread in self._threads):
+            self._abandon()
+            self._join(deadline)
+        with self.lock:
+            return [work.stage.id for stage in self.stages for work in stage.running]
+
+    def join(self) -> None:
+        """Wait for the workers, who are on their way out."""
+        self._join(time.monotonic() + 5.0)
+
+    def _join(self, deadline: float) -> None:
+        for thread in self._threads:
+            if thread is not threading.current_thread() and thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _abandon(self) -> None:
+        with self.lock:
+            for stage in self.stages:
+                for work in stage.running:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(work.thread), ctypes.py_object(_Abandon)
+                    )
+
+    # Work
+
+    def _run(self) -> None:
+        # A worker that could not be ended in time ends here, quietly.
+        with contextlib.suppress(_Abandon):
+            self._loop()
+        with self.changed:
+            self._alive -= 1
+            last = self._alive == 0
+            self.changed.notify_all()
+        if last:
+            self.on_end()
+
+    def _loop(self) -> None:
+        while True:
+            with self.changed:
+                work = self._next()
+                while work is None:
+                    if self._over():
+                        self.changed.notify_all()
+                        return
+                    self.changed.wait(self._until())
+                    work = self._next()
+            try:
+                done = self._do(work)
+            except BaseException as error:
+                self._failed(work, error)
+                return
+            with self.changed:
+                self._publish(work, done)
+                self.changed.notify_all()
+
+    def _over(self) -> bool:
+        return self.stopping or self.error is not None or all(stage.ended for stage in self.stages)
+
+    def _next(self) -> Work | None:
+        if self.stopping or self.error is not None:
+            return None
+        now = time.monotonic()
+        for busy in (False, True):
+            for stage in self._backwards:
+                if bool(stage.running) == busy:
+                    work = self._take(stage, now)
+                    if work is not None:
+                        self._refresh(now)
+                        return work
+        self._refresh(now)
+        return None
+
+    def _take(self, stage: Stage, now: float) -> Work | None:
+        if stage.ended or (stage.running and not stage.parallel):
+            return None
+        if stage.source is not None:
+            return self._take_poll(stage, now)
+        port = stage.port()
+        room = stage.room()
+        if port is not None and not room:
+            stage.refused()
+        if port is None or not room:
+            due = self._due_clock(stage)
+            if due is not None and due <= self.clock.now() and not stage.running and room:
+                return self._begin(Work(stage, self._ticket(stage)))
+            return None
+        packet = stage.inputs[port].take()
+        stage.note(packet, port)
+        if isinstance(packet.message, pl.DataFrame):
+            stage.counters.batches_in += 1
+        return self._begin(Work(stage, self._ticket(stage), packet, port))
+
+    def _take_poll(self, stage: Stage, now: float) -> Work | None:
+        if (self.paused and not self.draining) or stage.running or now < stage.next_poll or not stage.room():
+            return None
+        return self._begin(Work(stage, self._ticket(stage), polled=self.pace.rows))
+
+    @staticmethod
+    def _ticket(stage: Stage) -> int:
+        stage.taken += 1
+        return stage.taken - 1
+
+    @staticmethod
+    def _begin(work: Work) -> Work:
+        work.thread = threading.get_ident()
+        work.stage.running.append(work)
+        return work
+
+    def _do(self, work: Work) -> Done:
+        stage, packet = work.stage, work.packet
+        if stage.source is not None:
+            if self.draining:
+                stage.source.ended = True
+                return Done([Packet(End(), born=time.monotonic())], ready=False)
+            packets, ready = stage.source.step(work.polled, time.monotonic())
+            return Done(packets, ready)
+        if stage.sink is not None:
+            self._write(stage, packet)
+            return Done([])
+        host = stage.host
+        assert host is not None
+        packets = list(host.tick() if packet is None else host.feed(packet, work.port))
+        rows = packet.rows if packet is not None else 0
+        if stage.parallel:
+            return Done(packets, rows_in=rows, watermark=host.watermark)
+        operator = host.operator
+        return Done(packets, True, rows, operator.held(), getattr(operator, "released", 0), host.watermark)
+
+    @staticmethod
+    def _write(stage: Stage, packet: Packet | None) -> None:
+        assert stage.sink is not None
+        match packet.message if packet is not None else None:
+            case pl.DataFrame() as batch:
+                if batch.height:
+                    stage.sink.write(batch)
+            case Side(batch=batch):
+                stage.sink.write(batch)
+            case End() if packet is not None and not packet.split:
+                stage.sink.commit()
+                stage.sink.close()
+            case None:
+                stage.sink.commit()
+            case _:
+                pass
+
+    def _publish(self, work: Work, done: Done) -> None:
+        stage = work.stage
+        stage.running.remove(work)
+        stage.finished[work.sequence] = done
+        stage.finished_rows += sum(packet.rows for packet in done.packets)
+        packet = work.packet
+        if packet is not None and isinstance(packet.message, pl.DataFrame | Side):
+            stage.counters.last_batch_rows = packet.rows
+            now = time.monotonic()
+            stage.latency.add(now - packet.born)
+            ends_here = not any(isinstance(out.message, pl.DataFrame) for out in done.packets)
+            if packet.born and (ends_here or not stage.outputs):
+                self.pace.learn(now - packet.born, full=self._full_polls)
+                self._resize()
+        while stage.given in stage.finished:
+            ready = stage.finished.pop(stage.given)
+            stage.given += 1
+            stage.held, stage.released, stage.watermark = ready.held, ready.released, max(stage.watermark, ready.watermark)
+            for out in ready.packets:
+                stage.finished_rows -= out.rows
+                self._send(stage, out)
+        if stage.source is not None:
+            self._after_poll(work, done)
+        if stage.sink is not None and packet is not None:
+            stage.written += packet.rows
+            stage.ended = isinstance(packet.message, End) and not packet.split
+        self.on_progress()
+        self._refresh(time.monotonic())
+
+    def _after_poll(self, work: Work, done: Done) -> None:
+        stage = work.stage
+        assert stage.source is not None
+        if done.ready:
+            polled = sum(packet.rows for packet in done.packets)
+            self._full_polls = polled >= min(work.polled, stage.plan.quantum or work.polled)
+            stage.empty_polls = 0
+            stage.next_poll = 0.0
+        else:
+            # An idle source is asked again after 1 ms, then less and less often, up to 50 ms.
+            stage.next_poll = time.monotonic() + min(0.05, 0.001 * 2**stage.empty_polls)
+            stage.empty_polls = min(stage.empty_polls + 1, 6)
+        if stage.source.ended:
+            stage.source.close()
+            stage.ended = True
+
+    def _send(self, stage: Stage, packet: Packet) -> None:
+        match packet.message:
+            case pl.DataFrame() as batch:
+                tag, plain = "main", packet
+                if not batch.height:
+                    return
+                stage.counters.rows_out += batch.height
+                stage.counters.bytes_out += int(batch.estimated_size())
+                stage.counters.batches_out += 1
+                if stage.source is not None:
+                    stage.counters.last_batch_rows = batch.height
+            case Side(tag, batch):
+                stage.counters.sides[tag] = stage.counters.sides.get(tag, 0) + batch.height
+                plain = packet.carrying(batch)
+            case _:
+                self._tell(stage, packet)
+                return
+        stage.keep_sample(packet)
+        for consumer, port in stage.outputs.get(tag, ()):
+            consumer.counters.rows_in += plain.rows
+            consumer.counters.bytes_in += int(batch.estimated_size())
+            consumer.inputs[port].put(plain)
+
+    def _tell(self, stage: Stage, packet: Packet) -> None:
+        """Pass a message about time on, to side outputs too."""
+        for consumers in stage.outputs.values():
+            for consumer, port in consumers:
+                consumer.inputs[port].put(packet)
+        if isinstance(packet.message, End) and not packet.split and stage.source is None:
+            stage.ended = True
+            if stage.host is not None:
+                stage.host.operator.close()
+
+    def _resize(self) -> None:
+        for stage in self.stages:
+            for channel in stage.inputs:
+                channel.capacity_rows = self.pace.capacity
+
+    def _failed(self, work: Work, error: BaseException) -> None:
+        with self.changed:
+            work.stage.running.remove(work)
+            if not self.stopping and self.error is None:
+                position = self._position(work)
+                self.error = error if isinstance(error, JobStopped) else StageFailed(work.stage.id, position, error)
+            self.changed.notify_all()
+
+    @staticmethod
+    def _position(work: Work) -> str:
+        if work.stage.source is not None:
+            return work.stage.source.position()
+        packet = work.packet
+        if packet is None:
+            return "its clock"
+        rows = f", a batch of {packet.rows} rows" if packet.rows else ""
+        what = "" if packet.rows else f", at {type(packet.message).__name__}"
+        return f"{packet.origin or 'the stream'}{rows}{what}"
+
+    # Time
+
+    def _due_clock(self, stage: Stage) -> int | None:
+        if stage.sink is not None:
+            return stage.sink.due()
+        return stage.host.operator.due_clock() if stage.host is not None and not stage.parallel else None
+
+    def _until(self) -> float:
+        """Seconds until something may be due without anybody's doing."""
+        now, wait = time.monotonic(), _LONGEST_WAIT
+        clock_now = self.clock.now()
+        for stage in self.stages:
+            if stage.ended:
+                continue
+            if stage.source is not None and not stage.running and not self.paused:
+                wait = min(wait, max(stage.next_poll - now, 0.0005) if stage.next_poll > now else wait)
+            due = self._due_clock(stage) if not stage.running else None
+            if due is not None:
+                wait = min(wait, max(0.001, (due - clock_now) / 1e6))
+        return wait
+
+    def _refresh(self, now: float) -> None:
+        """Note for each stage what it is doing."""
+        for stage in self.stages:
+            if stage.running:
+                state = BUSY
+            elif stage.ended:
+                state = IDLE
+            else:
+                waiting = stage.source is not None or any(len(channel) for channel in stage.inputs)
+                state = BACKPRESSURED if waiting and stage.outputs and not stage.room() else IDLE
+            stage.shares.switch(state, now)
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,148 @@
+"""A stage at work: its plan, its host or driver, its channels and its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from ..runtime.channel import Channel
+from ..runtime.host import Host
+from ..runtime.metrics import Counters, Histogram, Shares
+from ..runtime.packet import Packet
+from ..runtime.plan import StagePlan
+from ..runtime.sink import SinkDriver
+from ..runtime.source import SourceDriver
+from ..types import NEVER, End, EventTime, Side, Watermark
+
+SAMPLE_ROWS = 200
+
+
+@dataclass
+class Work:
+    """Something a worker has taken on: a packet, a poll or a tick."""
+
+    stage: Stage
+    sequence: int
+    packet: Packet | None = None
+    port: int = 0
+    polled: int = 0
+    position: str = ""
+    thread: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it. `held` and `released` are the operator's rows in state and rows done with, after it."""
+
+    packets: list[Packet]
+    ready: bool = True
+    rows_in: int = 0
+    held: int = 0
+    released: int = 0
+    watermark: EventTime = NEVER
+
+
+@dataclass
+class Stage:
+    """One stage of a running job. Everything here is guarded by the job's lock, but for the work itself."""
+
+    plan: StagePlan
+    shares: Shares
+    live: bool
+    host: Host | None = None
+    source: SourceDriver | None = None
+    sink: SinkDriver | None = None
+    inputs: list[Channel] = field(default_factory=list)
+    outputs: dict[str, list[tuple[Stage, int]]] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    latency: Histogram = field(default_factory=Histogram)
+    sample: dict[str, pl.DataFrame] = field(default_factory=dict)
+    running: list[Work] = field(default_factory=list)
+    taken: int = 0
+    given: int = 0
+    finished: dict[int, Done] = field(default_factory=dict)
+    finished_rows: int = 0
+    held: int = 0
+    released: int = 0
+    written: int = 0
+    watermark: EventTime = NEVER
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    ended_ports: set[int] = field(default_factory=set)
+    next_poll: float = 0.0
+    empty_polls: int = 0
+    ended: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.plan.id
+
+    @property
+    def parallel(self) -> bool:
+        """Several batches may be worked on at once; a transparent host keeps nothing between them."""
+        return self.host is not None and self.host.transparent and self.host.operator.parallel
+
+    def port(self) -> int | None:
+        """Return the port to take from, None when nothing can be taken.
+
+        Bounded inputs are read in an order that depends on nothing but the rows: the port furthest behind in event
+        time, then the one with the fewest marks. Live inputs are read as they come.
+        """
+        open_ports = [port for port in range(len(self.inputs)) if port not in self.ended_ports]
+        if self.live:
+            ready = [port for port in open_ports if len(self.inputs[port])]
+            return min(ready, key=lambda port: self.marks[port], default=None)
+        chosen = min(open_ports, key=lambda port: (*self.marks[port], port), default=None)
+        return chosen if chosen is not None and len(self.inputs[chosen]) else None
+
+    def note(self, packet: Packet, port: int) -> None:
+        """Remember what a taken packet says about its port."""
+        match packet.message:
+            case Watermark(time):
+                reached, marks = self.marks[port]
+                self.marks[port] = (max(reached, time) if not packet.split else reached, marks + 1)
+            case End() if not packet.split:
+                self.ended_ports.add(port)
+
+    def wants(self, channel: Channel) -> bool:
+        """Tell whether a full channel must take more all the same, as the stage waits for it before all others."""
+        if self.live or len(self.inputs) < 2:
+            return False
+        return self.port() is None
+
+    def room(self) -> bool:
+        """Tell whether what comes out will find room."""
+        coming = sum(work.packet.rows for work in self.running if work.packet is not None) + self.finished_rows
+        for consumers in self.outputs.values():
+            for consumer, port in consumers:
+                channel = consumer.inputs[port]
+                if not channel.has_room(coming) and not consumer.wants(channel):
+                    return False
+        return True
+
+    def refused(self) -> None:
+        """Count on each full channel that a batch had to wait."""
+        for consumers in self.outputs.values():
+            for consumer, port in consumers:
+                if not consumer.inputs[port].has_room():
+                    consumer.inputs[port].refuse()
+
+    def in_flight(self) -> int:
+        """Return the rows that have come in and whose outcome is not yet known to anybody."""
+        queued = sum(channel.rows for channel in self.inputs)
+        worked_on = sum(work.packet.rows for work in self.running if work.packet is not None)
+        return queued + worked_on + sum(done.rows_in for done in self.finished.values())
+
+    def keep_sample(self, packet: Packet) -> None:
+        """Keep a few rows of each output for `peek`."""
+        match packet.message:
+            case pl.DataFrame() as batch if batch.height:
+                self._keep("main", batch)
+            case Side(tag, batch):
+                self._keep(tag, batch)
+
+    def _keep(self, tag: str, batch: pl.DataFrame) -> None:
+        tail = batch.tail(SAMPLE_ROWS)
+        if tail.height < SAMPLE_ROWS and tag in self.sample:
+            tail = pl.concat([self.sample[tag], tail]).tail(SAMPLE_ROWS)
+        self.sample[tag] = tail

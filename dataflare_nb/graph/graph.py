@@ -1,0 +1,166 @@
+"""The plan as data: nodes in topological order, the blobs they name, and the edges that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, listing, nearest
+from . import node
+from .node import AnyNode, split_ref
+from .schema import Edge, edge_of
+
+VERSION = 1
+BLOB_OPTIONS = ("frame", "frames", "function", "buffer")
+"""Options of sources and sinks that name a blob."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A graph on disk. `polars` is the version whose expressions it holds."""
+
+    version: int = VERSION
+    polars: str = pl.__version__
+    nodes: tuple[AnyNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """An acyclic graph of nodes. Build one with `Stream`; read one with `from_json`.
+
+    `blobs` holds what JSON cannot: frames, functions, plugins, by key.
+    """
+
+    nodes: Mapping[str, AnyNode] = field(default_factory=dict)
+    blobs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    edges: Mapping[str, Edge] = field(default_factory=dict, repr=False, compare=False)
+
+    def add(self, item: AnyNode, blobs: Mapping[str, Any] | None = None) -> tuple[Graph, str]:
+        """Return the graph with one more node, checked, and the node's id (a hash of its content unless named)."""
+        if item.id == "_":
+            item = node.with_id(item)
+        if self.nodes.get(item.id) == item and not blobs:
+            return self, item.id
+        known = self.nodes.get(item.id)
+        if known is not None and msgspec.structs.replace(known, where="") != msgspec.structs.replace(item, where=""):
+            raise BadOption(f"two different stages are named `{item.id}`; give one of them another name")
+        all_blobs = {**self.blobs, **(blobs or {})}
+        edge = edge_of(item, [self.edge(ref) for ref in item.inputs], all_blobs)
+        graph = Graph({**self.nodes, item.id: item}, all_blobs, {**self.edges, item.id: edge})
+        return graph, item.id
+
+    def merge(self, other: Graph) -> Graph:
+        """Return the nodes of both. One id with two meanings is refused."""
+        graph = Graph(self.nodes, {**self.blobs, **other.blobs}, self.edges)
+        for item in other.nodes.values():
+            graph, _ = graph.add(item)
+        return graph
+
+    def edge(self, ref: str) -> Edge:
+        """Return what flows along `"id"` or `"id.late"`."""
+        node_id, tag = split_ref(ref)
+        if node_id not in self.nodes:
+            raise UnknownStage(f"there is no stage `{node_id}`; there are {listing(self.nodes)}." + nearest(node_id, self.nodes))
+        edge = self.edges[node_id]
+        if tag == "main":
+            return edge
+        if tag not in edge.sides:
+            raise UnknownStage(f"`{node_id}` has no side output `{tag}`; it has {listing(edge.sides)}")
+        return edge.side(tag)
+
+    def upstream(self, refs: Iterable[str]) -> Graph:
+        """Return the part of the graph that `refs` need, without the blobs of the rest."""
+        wanted: set[str] = set()
+        waiting = [split_ref(ref)[0] for ref in refs]
+        while waiting:
+            node_id = waiting.pop()
+            if node_id not in wanted:
+                wanted.add(node_id)
+                waiting += [split_ref(ref)[0] for ref in self.nodes[node_id].inputs]
+        nodes = {node_id: item for node_id, item in self.nodes.items() if node_id in wanted}
+        used = set(_blob_keys(nodes.values()))
+        blobs = {key: blob for key, blob in self.blobs.items() if key in used}
+        return Graph(nodes, blobs, {node_id: self.edges[node_id] for node_id in nodes})
+
+    def consumers(self, node_id: str) -> list[tuple[AnyNode, int, str]]:
+        """Return who reads a node: the node, which of its inputs, and which output it reads."""
+        return [
+            (item, port, split_ref(ref)[1])
+            for item in self.nodes.values()
+            for port, ref in enumerate(item.inputs)
+            if split_ref(ref)[0] == node_id
+        ]
+
+    def outputs(self) -> list[str]:
+        """Return the ids that no other node reads."""
+        read = {split_ref(ref)[0] for item in self.nodes.values() for ref in item.inputs}
+        return [node_id for node_id in self.nodes if node_id not in read]
+
+    def to_json(self, *, indent: int | None = None) -> bytes:
+        """Return the graph as a JSON document; blobs are named in it and travel beside it."""
+        text = msgspec.json.encode(Document(nodes=tuple(self.nodes.values())))
+        return msgspec.json.format(text, indent=indent) if indent else text
+
+    @classmethod
+    def from_json(cls, document: bytes | str, blobs: Mapping[str, Any] | None = None) -> Graph:
+        """Read what `to_json` wrote, checking every node and edge again.
+
+        Raises GraphFormat for a document that is no graph, is of another version, or names a missing blob.
+        """
+        try:
+            version = msgspec.json.decode(document, type=_Version).version
+            if version != VERSION:
+                raise GraphFormat(f"the graph is of version {version}; this release reads version {VERSION}")
+            read = msgspec.json.decode(document, type=Document)
+        except msgspec.DecodeError as error:
+            raise GraphFormat(f"not a graph document: {error}") from None
+        if read.polars.split(".")[0] != pl.__version__.split(".")[0]:
+            raise GraphFormat(
+                f"the graph holds expressions of Polars {read.polars}; this is Polars {pl.__version__}. "
+                "Install the same major version, or build the graph again"
+            )
+        blobs = dict(blobs or {})
+        missing = [key for key in _blob_keys(read.nodes) if key not in blobs]
+        if missing:
+            raise GraphFormat(f"the graph needs {listing(missing)}, which did not come with it; pass blobs=")
+        graph = cls(blobs=blobs)
+        for item in read.nodes:
+            try:
+                graph, _ = graph.add(item)
+            except GraphFormat:
+                raise
+            except DataflareError as error:
+                raise GraphFormat(f"stage `{item.id}` does not hold: {error}") from error
+        return graph
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """Return the JSON Schema (2020-12) of the document."""
+        schema = msgspec.json.schema(Document)
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dataflare_nb graph", **schema}
+
+    def __iter__(self) -> Iterator[AnyNode]:
+        return iter(self.nodes.values())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+def _blob_keys(nodes: Iterable[AnyNode]) -> Iterator[str]:
+    for item in nodes:
+        for name in ("function", "udf", "plugin"):
+            if (key := getattr(item, name, None)) is not None:
+                yield key
+        for stored in getattr(item, "exprs", ()):
+            if stored.blob:
+                yield stored.blob
+        for name in BLOB_OPTIONS:
+            value = getattr(item, "options", {}).get(name)
+            yield from [value] if isinstance(value, str) else value or ()

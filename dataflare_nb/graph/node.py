@@ -1,0 +1,235 @@
+"""The nodes of a graph: frozen values that say what is to be done, never how."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from ..expr import Expr
+from ..windows import EarlySpec, WindowSpec
+
+Options: TypeAlias = dict[str, Any]
+N = TypeVar("N", bound="Node")
+
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+NodeId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, description="a name, or kind-hash")]
+InputRef = Annotated[str, msgspec.Meta(description="a node id, or id.late / id.invalid for a side output")]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", forbid_unknown_fields=True):
+    """What all nodes share. `where` is the user's line, for messages; it is not part of the identity."""
+
+    id: NodeId = "_"
+    inputs: tuple[InputRef, ...] = ()
+    where: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The word for this node in drawings and messages."""
+        return str(self.__struct_config__.tag)
+
+    def label(self) -> str:
+        """Say in a few words what the node does."""
+        return self.kind
+
+
+class Read(Node, frozen=True, kw_only=True, tag="read"):
+    """A source: a registered name and its options. `schema` is what it gives."""
+
+    source: str
+    options: Options = {}
+    schema: dict[str, Any]
+    bounded: bool
+    invalid_schema: dict[str, Any] | None = None
+
+    def label(self) -> str:
+        return f"read {self.source}"
+
+
+class EventTime(Node, frozen=True, kw_only=True, tag="event_time"):
+    """Which column is the event time, and how far behind the watermark trails. Times in microseconds."""
+
+    column: str
+    max_out_of_orderness: int = 0
+    idle_timeout: int | None = None
+    time_zone: str | None = None
+    unit: str | None = None
+    watermark_every: int | None = None
+
+    def label(self) -> str:
+        return f"event time {self.column}"
+
+
+class Select(Node, frozen=True, kw_only=True, tag="select"):
+    exprs: tuple[Expr, ...]
+
+    def label(self) -> str:
+        return f"select {_texts(self.exprs)}"
+
+
+class WithColumns(Node, frozen=True, kw_only=True, tag="with_columns"):
+    exprs: tuple[Expr, ...]
+
+    def label(self) -> str:
+        return f"with {_texts(self.exprs)}"
+
+
+class Filter(Node, frozen=True, kw_only=True, tag="filter"):
+    exprs: tuple[Expr, ...]
+
+    def label(self) -> str:
+        return f"filter {_texts(self.exprs)}"
+
+
+class Drop(Node, frozen=True, kw_only=True, tag="drop"):
+    columns: tuple[str, ...]
+
+    def label(self) -> str:
+        return f"drop {', '.join(self.columns)}"
+
+
+class Rename(Node, frozen=True, kw_only=True, tag="rename"):
+    columns: dict[str, str]
+
+    def label(self) -> str:
+        return "rename " + ", ".join(f"{old} -> {new}" for old, new in self.columns.items())
+
+
+class Cast(Node, frozen=True, kw_only=True, tag="cast"):
+    columns: dict[str, Any]
+    strict: bool = True
+
+    def label(self) -> str:
+        return "cast " + ", ".join(self.columns)
+
+
+class Explode(Node, frozen=True, kw_only=True, tag="explode"):
+    columns: tuple[str, ...]
+
+    def label(self) -> str:
+        return f"explode {', '.join(self.columns)}"
+
+
+class Unnest(Node, frozen=True, kw_only=True, tag="unnest"):
+    columns: tuple[str, ...]
+
+    def label(self) -> str:
+        return f"unnest {', '.join(self.columns)}"
+
+
+class MapBatches(Node, frozen=True, kw_only=True, tag="map_batches"):
+    """A Python function from frame to frame; `function` is the key of a blob."""
+
+    function: str
+    schema: dict[str, Any]
+
+    def label(self) -> str:
+        return f"map {self.function.partition('-')[0]}"
+
+
+class Udf(Node, frozen=True, kw_only=True, tag="udf"):
+    """A Python function compiled to WebAssembly, run over columns. `output` None keeps rows where it is true."""
+
+    udf: str
+    args: tuple[str, ...]
+    output: str | None
+
+    def label(self) -> str:
+        call = f"{self.udf.rpartition('-')[0]}({', '.join(self.args)})"
+        return f"filter {call}" if self.output is None else f"{self.output} = {call}"
+
+
+class Wasm(Node, frozen=True, kw_only=True, tag="wasm"):
+    """A plugin as a stage; `plugin` is the key of a blob, `schema` what comes out."""
+
+    plugin: str
+    columns: tuple[str, ...] | None = None
+    output: str | None = None
+    on_error: Literal["fail", "dead_letter"] = "fail"
+    schema: dict[str, Any]
+
+    def label(self) -> str:
+        return f"wasm {self.plugin.rpartition('-')[0]}"
+
+
+class Union(Node, frozen=True, kw_only=True, tag="union"):
+    pass
+
+
+class KeyBy(Node, frozen=True, kw_only=True, tag="key_by"):
+    keys: tuple[str, ...]
+
+    def label(self) -> str:
+        return f"key by {', '.join(self.keys)}"
+
+
+class Window(Node, frozen=True, kw_only=True, tag="window"):
+    """Which windows the aggregation that follows is over. `allowed_lateness` in microseconds."""
+
+    window: WindowSpec
+    allowed_lateness: int = 0
+    early: EarlySpec | None = None
+
+    def label(self) -> str:
+        return str(self.window)
+
+
+class Aggregate(Node, frozen=True, kw_only=True, tag="agg"):
+    exprs: tuple[Expr, ...]
+
+    def label(self) -> str:
+        return f"agg {_texts(self.exprs)}"
+
+
+class Write(Node, frozen=True, kw_only=True, tag="write"):
+    """A sink: a registered name and its options."""
+
+    sink: str
+    options: Options = {}
+
+    def label(self) -> str:
+        return f"write {self.sink}"
+
+
+AnyNode: TypeAlias = (
+    Read
+    | EventTime
+    | Select
+    | WithColumns
+    | Filter
+    | Drop
+    | Rename
+    | Cast
+    | Explode
+    | Unnest
+    | MapBatches
+    | Udf
+    | Wasm
+    | Union
+    | KeyBy
+    | Window
+    | Aggregate
+    | Write
+)
+
+COLUMN_NODES = (Select, WithColumns, Filter, Drop, Rename, Cast, Explode, Unnest)
+"""Nodes that are one call on a LazyFrame and look at one row at a time; neighbours are fused."""
+
+
+def split_ref(ref: str) -> tuple[str, str]:
+    """Return the node id and the output of an input reference: `"hourly.late"` is `("hourly", "late")`."""
+    node_id, _, tag = ref.partition(".")
+    return node_id, tag or "main"
+
+
+def with_id(node: N) -> N:
+    """Return the node with the id that its content and inputs hash to."""
+    plain = msgspec.structs.replace(node, id="_", where="")
+    digest = hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+    return msgspec.structs.replace(node, id=f"{node.kind}-{digest[:8]}")
+
+
+def _texts(exprs: tuple[Expr, ...]) -> str:
+    return ", ".join(expr.text for expr in exprs)

@@ -1,0 +1,36 @@
+"""Column operations: a run of neighbouring nodes as one fused query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..graph.node import AnyNode
+from ..graph.schema import apply
+from ..types import Batch, Output
+from .operator import BaseOperator
+
+
+class Columns(BaseOperator):
+    """Apply column nodes to a batch, as one LazyFrame that Polars optimises as a whole."""
+
+    parallel = True
+
+    def __init__(self, nodes: Sequence[AnyNode], blobs: Mapping[str, Any]) -> None:
+        self._nodes = nodes
+        self._blobs = blobs
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
+        frame = batch.lazy()
+        for node in self._nodes:
+            frame = apply(node, frame, self._blobs)
+        yield frame.collect()
+
+
+class Pass(BaseOperator):
+    """Give back what came: a union, or a point to look at."""
+
+    parallel = True
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
+        yield batch

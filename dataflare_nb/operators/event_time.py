@@ -1,0 +1,93 @@
+"""Event time: a column becomes the clock of the stream, split by split."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import polars as pl
+
+from ..graph.node import EventTime as EventTimeNode
+from ..types import NEVER, Batch, EventTime, Output, Schema, Side
+from .operator import BaseOperator
+
+_PER_SECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+class AssignEventTime(BaseOperator):
+    """Bring the event-time column to `Datetime("us")`, put rows without a time aside, and tell the watermark.
+
+    The watermark of a split is the largest event time it has given, less `max_out_of_orderness`.
+    """
+
+    def __init__(self, node: EventTimeNode, schema: Schema) -> None:
+        self._column = node.column
+        self._slack = node.max_out_of_orderness
+        self._convert = _conversion(node, schema[node.column])
+        self._dtype = schema[node.column]
+        self._largest: dict[Hashable, int] = {}
+        self._newest: int | None = None
+
+    def process(self, batch: Batch, port: int = 0, split: Hashable = None) -> Iterable[Output]:
+        out = batch if self._convert is None else batch.with_columns(self._convert.alias(self._column))
+        times = out[self._column]
+        if times.null_count():
+            bad = times.is_null()
+            was_null = batch[self._column].is_null().filter(bad)
+            reason = pl.select(
+                pl.when(was_null)
+                .then(pl.lit(f"null event time in `{self._column}`"))
+                .otherwise(pl.lit(f"`{self._column}` is not a time that exists"))
+                .alias("reason")
+            )["reason"]
+            yield Side("invalid", batch.filter(bad).with_columns(reason))
+            out = out.filter(~bad)
+            times = out[self._column]
+        if out.height:
+            largest = times.to_physical().max()
+            assert isinstance(largest, int)
+            self._largest[split] = max(largest, self._largest.get(split, NEVER))
+            self._newest = largest if self._newest is None else max(largest, self._newest)
+            yield out
+
+    def watermark(self, split: Hashable = None) -> EventTime:
+        """Return the time that a split has reached."""
+        largest = self._largest.get(split)
+        return NEVER if largest is None else EventTime(max(largest - self._slack, NEVER + 1))
+
+    def newest(self) -> int | None:
+        """Return the largest event time seen."""
+        return self._newest
+
+    def forget(self, split: Hashable) -> None:
+        """Drop a split that has ended."""
+        self._largest.pop(split, None)
+
+    def snapshot(self) -> dict[str, pl.DataFrame]:
+        rows = [(repr(split), largest) for split, largest in self._largest.items()]
+        return {"splits": pl.DataFrame(rows, schema={"split": pl.String, "largest": pl.Int64}, orient="row")}
+
+    def restore(self, states: Iterable[object]) -> None:
+        import ast
+
+        for state in states:
+            for split, largest in state["splits"].iter_rows():  # type: ignore[index]
+                self._largest[ast.literal_eval(split)] = largest
+
+
+def _conversion(node: EventTimeNode, dtype: pl.DataType) -> pl.Expr | None:
+    column = pl.col(node.column)
+    zone = node.time_zone
+    if isinstance(dtype, pl.Datetime):
+        exact = dtype.time_unit == "us"
+        if zone is None or zone == dtype.time_zone:
+            return None if exact else column.dt.cast_time_unit("us")
+        # Hours that daylight saving skips become null, and so invalid; of the hours it repeats, the first is meant.
+        local = column.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        return local if exact else local.dt.cast_time_unit("us")
+    if isinstance(dtype, pl.Date):
+        naive = column.cast(pl.Datetime("us"))
+        return naive if zone is None else naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    as_int = column.cast(pl.Int64)
+    us = as_int.floordiv(1_000) if node.unit == "ns" else as_int * _PER_SECOND[node.unit or "us"]
+    utc = us.cast(pl.Datetime("us", zone))
+    return utc

@@ -1,0 +1,43 @@
+"""A Python function as a stage: the way out of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import polars as pl
+
+from ..errors import WrongType, listing
+from ..types import Batch, Output, Schema
+from .operator import BaseOperator
+
+
+class MapBatches(BaseOperator):
+    """Call `function(frame) -> frame` on each batch, one at a time and in order, and hold it to its schema."""
+
+    def __init__(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Schema) -> None:
+        self._function = function
+        self._schema = schema
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
+        yield conform(self._function(batch), self._schema)
+
+
+def conform(frame: object, schema: Schema) -> pl.DataFrame:
+    """Return `frame` if it has just the columns of `schema`, in that order; raise WrongType that says what differs."""
+    if not isinstance(frame, pl.DataFrame):
+        raise WrongType(f"the function returned {type(frame).__name__}; it has to return a polars.DataFrame")
+    if frame.schema == schema:
+        return frame
+    missing = [name for name in schema if name not in frame.schema]
+    extra = [name for name in frame.schema if name not in schema]
+    if missing or extra:
+        raise WrongType(
+            f"the function returned columns {listing(frame.schema)}; missing: {listing(missing)}, unexpected: {listing(extra)}"
+        )
+    # A batch without values in a column may come back as Null; that says nothing against the schema.
+    casts = [name for name, dtype in schema.items() if frame.schema[name] != dtype]
+    wrong = [name for name in casts if frame.schema[name] != pl.Null]
+    if wrong:
+        told = ", ".join(f"`{name}` is {frame.schema[name]} instead of {schema[name]}" for name in wrong)
+        raise WrongType(f"the function returned other types than its schema says: {told}")
+    return frame.select(pl.col(name).cast(schema[name]) for name in schema)

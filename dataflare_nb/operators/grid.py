@@ -1,0 +1,201 @@
+"""The arithmetic of tumbling, hopping and cumulative windows: panes, and the windows they are part of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from ..types import EventTime
+from ..windows import Cumulative, Duration, Global, Hopping, Tumbling, pane_us
+
+START, END = "__start", "__end"
+
+
+class Grid(Protocol):
+    """Cuts time into panes, the largest pieces that are never divided by a window's border."""
+
+    single: bool
+    """Each pane is a window of its own."""
+
+    def pane(self, time: pl.Expr) -> pl.Expr:
+        """Return the start of the pane of an `Int64` time."""
+        ...
+
+    def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
+        """Return `state` once per window that covers its pane and ends in `(after, upto]`, with `__start`, `__end`."""
+        ...
+
+    def first_kept(self, time: int) -> int:
+        """Return the start of the first pane with a window that ends after `time`."""
+        ...
+
+    def next_end(self, time: int) -> int:
+        """Return the first window end after `time`."""
+        ...
+
+    def end_of_pane(self, pane: int) -> int:
+        """Return the first instant after the pane that starts at `pane`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedGrid:
+    """Windows of fixed length: starts each `every`, length `size`; cumulative ones grow from one start by `every`."""
+
+    size: int
+    every: int
+    offset: int
+    grows: bool = False
+
+    @property
+    def single(self) -> bool:
+        return self.size == self.every
+
+    @property
+    def _pane(self) -> int:
+        return self.every if self.grows else pane_us(self.size, self.every)
+
+    def pane(self, time: pl.Expr) -> pl.Expr:
+        return _floor(time, self._pane, self.offset)
+
+    def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
+        column = pl.col(pane)
+        if self.single:
+            framed = state.with_columns(column.alias(START), (column + self.size).alias(END))
+            return framed.filter((pl.col(END) > after) & (pl.col(END) <= upto))
+        if self.grows:
+            start = _floor(column, self.size, self.offset)
+            first_end, last_end = column + self.every, start + self.size
+        else:
+            last_start = _floor(column, self.every, self.offset)
+            first_end = last_start + self.size - self.every * ((last_start + self.size - column - 1) // self.every)
+            last_end = last_start + self.size
+        # Only the ends asked for are made, so that a pane of many windows is not exploded into all of them.
+        low = pl.max_horizontal(first_end, pl.lit(self._end_after(after), pl.Int64))
+        high = pl.min_horizontal(last_end, pl.lit(upto, pl.Int64))
+        ends = state.with_columns(pl.int_ranges(low, high + 1, self.every, dtype=pl.Int64).alias(END))
+        ends = ends.filter(pl.col(END).list.len() > 0).explode(END)
+        begin = _floor(pl.col(END) - 1, self.size, self.offset) if self.grows else pl.col(END) - self.size
+        return ends.with_columns(begin.alias(START))
+
+    def first_kept(self, time: int) -> int:
+        if self.grows:
+            # A cumulative pane is kept until the longest of its windows has ended.
+            return _floor_int(time, self.size, self.offset)
+        return self._end_after(time) - self.size
+
+    def next_end(self, time: int) -> int:
+        return self._end_after(time)
+
+    def end_of_pane(self, pane: int) -> int:
+        return pane + self._pane
+
+    def _end_after(self, time: int) -> int:
+        # Ends lie on the grid of starts shifted by the size.
+        shift = self.offset if self.grows else self.offset + self.size
+        return _floor_int(time, self.every, shift) + self.every
+
+
+class CalendarGrid:
+    """Tumbling windows of calendar length, in the time zone of the event time, as `dt.truncate` cuts them."""
+
+    single = True
+
+    def __init__(self, size: Duration, offset: Duration, zone: str | None) -> None:
+        self._size, self._offset = size, offset
+        self._dtype = pl.Datetime("us", zone)
+
+    def pane(self, time: pl.Expr) -> pl.Expr:
+        local = time.cast(self._dtype)
+        if self._offset:
+            local = local.dt.offset_by(f"-{self._offset}").dt.truncate(self._size.text).dt.offset_by(self._offset.text)
+        else:
+            local = local.dt.truncate(self._size.text)
+        return local.to_physical()
+
+    def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
+        framed = state.with_columns(pl.col(pane).alias(START), self._end(pl.col(pane)).alias(END))
+        return framed.filter((pl.col(END) > after) & (pl.col(END) <= upto))
+
+    def first_kept(self, time: int) -> int:
+        return self._ask(self.pane(pl.lit(time, pl.Int64)))
+
+    def next_end(self, time: int) -> int:
+        return self._ask(self._end(self.pane(pl.lit(time, pl.Int64))))
+
+    def end_of_pane(self, pane: int) -> int:
+        return self._ask(self._end(pl.lit(pane, pl.Int64)))
+
+    def _end(self, pane: pl.Expr) -> pl.Expr:
+        start = pane.cast(self._dtype)
+        if self._offset:
+            base = start.dt.offset_by(f"-{self._offset}")
+            return base.dt.offset_by(self._size.text).dt.offset_by(self._offset.text).to_physical()
+        return start.dt.offset_by(self._size.text).to_physical()
+
+    @staticmethod
+    def _ask(expr: pl.Expr) -> int:
+        value = pl.select(expr).item()
+        assert isinstance(value, int)
+        return value
+
+
+class GlobalGrid:
+    """One pane, one window, over all time."""
+
+    single = True
+
+    def pane(self, time: pl.Expr) -> pl.Expr:
+        return time * 0
+
+    def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
+        framed = state.with_columns(pl.lit(SMALLEST, pl.Int64).alias(START), pl.lit(LARGEST, pl.Int64).alias(END))
+        return framed if upto >= LARGEST else framed.clear()
+
+    def first_kept(self, time: int) -> int:
+        return SMALLEST
+
+    def next_end(self, time: int) -> int:
+        return LARGEST
+
+    def end_of_pane(self, pane: int) -> int:
+        return LARGEST
+
+
+# Far enough from the ends of 64 bits that a window can be added, near enough that no event is beyond.
+SMALLEST, LARGEST = -(2**61), 2**61
+
+
+def grid_of(window: Tumbling | Hopping | Cumulative | Global, zone: str | None) -> Grid:
+    """Return the grid of a window over event time in `zone`."""
+    match window:
+        case Global():
+            return GlobalGrid()
+        case Tumbling(size=size, offset=offset):
+            calendar = size.months or (size.days and (zone not in (None, "UTC") or size.days % 7 == 0))
+            if calendar:
+                return CalendarGrid(size, offset, zone)
+            us = size.fixed_us("the size")
+            return FixedGrid(us, us, offset.fixed_us("the offset"))
+        case Hopping(size=size, every=every, offset=offset):
+            return FixedGrid(size.fixed_us("the size"), every.fixed_us("every"), offset.fixed_us("the offset"))
+        case Cumulative(max=size, step=step, offset=offset):
+            return FixedGrid(size.fixed_us("max"), step.fixed_us("step"), offset.fixed_us("the offset"), grows=True)
+
+
+def clamp(time: EventTime | int) -> int:
+    """Keep a time far enough from the ends of 64 bits that a window can be added to it."""
+    return max(SMALLEST, min(LARGEST, time))
+
+
+def _floor(time: pl.Expr, step: int, offset: int) -> pl.Expr:
+    """Round down to `step`, towards minus infinity, from `offset`."""
+    if offset % step == 0:
+        return time - time % step
+    return time - (time - offset) % step
+
+
+def _floor_int(time: int, step: int, offset: int) -> int:
+    return time - (time - offset) % step

@@ -1,0 +1,174 @@
+"""State of windows: new rows as they came, older ones as partial results per pane, merged like a log-structured tree."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ..graph.schema import TimeRef
+from ..types import FOREVER
+from .aggregation import ROWS, Aggregation
+from .grid import Grid
+
+PANE = "__pane"
+TIME = "__t"
+MEMTABLE_ROWS = 1 << 20
+MEMTABLE_BYTES = 128 << 20
+
+
+def physical_time(time: TimeRef) -> pl.Expr:
+    """Return the event time as `Int64`, named `__t`."""
+    return (pl.col(time.column).to_physical() + time.shift if time.shift else pl.col(time.column).to_physical()).alias(TIME)
+
+
+class Panes:
+    """What open windows are made of.
+
+    Rows wait in a memtable. When it is full they become partials per pane and key, one run; runs are merged while the
+    newer is at least half as long as the older, so that each partial is merged about log2(n) times. Arrival order is
+    kept: older runs first. An aggregation that is not two-phase keeps its rows.
+    """
+
+    def __init__(self, aggregation: Aggregation, grid: Grid) -> None:
+        self._agg = aggregation
+        self._grid = grid
+        self._by = [PANE, *aggregation.keys]
+        self._fresh: list[tuple[pl.DataFrame, int, int]] = []
+        self._fresh_rows = 0
+        self._runs: list[pl.DataFrame] = []
+        self.rows = 0
+        self.released = 0
+        """Rows whose panes have been taken or dropped."""
+        self.first: int = FOREVER
+        """No event time in the state is before this one."""
+
+    @property
+    def empty(self) -> bool:
+        return self.rows == 0
+
+    def add(self, rows: pl.DataFrame, low: int, high: int) -> None:
+        """Take rows with `__t` between `low` and `high`."""
+        self._fresh.append((rows, low, high))
+        self._fresh_rows += rows.height
+        self.rows += rows.height
+        self.first = min(self.first, low)
+        if self._agg.two_phase and self._fresh_rows > MEMTABLE_ROWS:
+            self._flush()
+
+    def first_pane(self) -> int:
+        """Return the start of the first pane."""
+        value = pl.select(self._grid.pane(pl.lit(self.first, pl.Int64))).item()
+        assert isinstance(value, int)
+        return value
+
+    def all(self) -> pl.DataFrame:
+        """Return everything, without taking it: partials with `__pane`, or rows with it."""
+        self._flush()
+        while len(self._runs) > 1:
+            self._merge_top()
+        return self._runs[0] if self._runs else self._nothing()
+
+    def take(self, before: int) -> tuple[pl.DataFrame, bool]:
+        """Remove and return the state of the panes that start before `before`, and whether each key is there once.
+
+        Only for grids where a pane is a window, so that rows which never left the memtable are reduced once, here.
+        """
+        fresh, self._fresh = self._split_fresh(before)
+        self._fresh_rows = sum(rows.height for rows, _, _ in self._fresh)
+        old = [run.filter(pl.col(PANE) < before) for run in self._runs] if before != FOREVER else self._runs
+        self._runs = [run for run in (r.filter(pl.col(PANE) >= before) for r in self._runs) if run.height]
+        old = [run for run in old if run.height]
+        parts = list(old)
+        gone = sum(self._agg.state_rows(run) for run in old)
+        if fresh:
+            gone += sum(rows.height for rows, _, _ in fresh)
+            parts.append(self._reduce(fresh))
+        self.rows -= gone
+        self.released += gone
+        self._find_first(before)
+        reduced = len(parts) == 1 and not old
+        return (pl.concat(parts) if parts else self._nothing()), reduced and self._agg.two_phase
+
+    def drop(self, before: int) -> None:
+        """Forget the panes that start before `before`."""
+        if self.first >= before:
+            return
+        self._flush()
+        for run in self._runs:
+            self.released += self._agg.state_rows(run.filter(pl.col(PANE) < before))
+        self._runs = [run for run in (r.filter(pl.col(PANE) >= before) for r in self._runs) if run.height]
+        self.rows = sum(self._agg.state_rows(run) for run in self._runs)
+        self._find_first(before)
+
+    def restore(self, state: pl.DataFrame) -> None:
+        """Add what `all` gave."""
+        if not state.height:
+            return
+        self._flush()
+        self._runs.append(state)
+        self.rows += self._agg.state_rows(state)
+        self._find_first(None)
+
+    def bytes(self) -> int:
+        """Return about how many bytes the state takes."""
+        return int(
+            sum(rows.estimated_size() for rows, _, _ in self._fresh) + sum(run.estimated_size() for run in self._runs)
+        )
+
+    def _split_fresh(
+        self, before: int
+    ) -> tuple[list[tuple[pl.DataFrame, int, int]], list[tuple[pl.DataFrame, int, int]]]:
+        done, kept = [], []
+        for piece in self._fresh:
+            rows, low, high = piece
+            if high < before:
+                done.append(piece)
+            elif low >= before:
+                kept.append(piece)
+            else:
+                closes = rows[TIME] < before
+                done.append((rows.filter(closes), low, before - 1))
+                kept.append((rows.filter(~closes), before, high))
+        return done, kept
+
+    def _reduce(self, pieces: list[tuple[pl.DataFrame, int, int]]) -> pl.DataFrame:
+        rows = pl.concat([rows for rows, _, _ in pieces], rechunk=False).lazy()
+        low, high = min(p[1] for p in pieces), max(p[2] for p in pieces)
+        pane = self._grid.pane(pl.lit(low, pl.Int64))
+        start = pl.select(pane).item()
+        if high < self._grid.end_of_pane(start) and self._agg.two_phase:
+            # All in one pane: grouping by the key alone is about twice as fast.
+            reduced = self._agg.reduce(rows, self._agg.keys).with_columns(pl.lit(start, pl.Int64).alias(PANE))
+            return reduced.select(self._columns()).collect()
+        framed = rows.with_columns(self._grid.pane(pl.col(TIME)).alias(PANE))
+        return self._agg.reduce(framed, self._by).select(self._columns()).collect()
+
+    def _columns(self) -> list[str]:
+        if not self._agg.two_phase:
+            return [PANE, *self._agg.needed]
+        partials = [name for _, split in self._agg.columns.values() if split for name in split.partial]
+        return [*self._by, *partials, ROWS]
+
+    def _flush(self) -> None:
+        if not self._fresh:
+            return
+        self._runs.append(self._reduce(self._fresh))
+        self._fresh, self._fresh_rows = [], 0
+        while len(self._runs) > 1 and self._runs[-1].height * 2 >= self._runs[-2].height:
+            self._merge_top()
+
+    def _merge_top(self) -> None:
+        newer, older = self._runs.pop(), self._runs.pop()
+        both = pl.concat([older, newer], rechunk=False).lazy()
+        merged = self._agg.merge(both, self._by).select(self._columns()).collect()
+        self._runs.append(merged)
+
+    def _find_first(self, before: int | None) -> None:
+        starts = [run[PANE].min() for run in self._runs] + [low for _, low, _ in self._fresh]
+        self.first = min((start for start in starts if isinstance(start, int)), default=FOREVER)
+        if not self.rows:
+            self.first = FOREVER
+
+    def _nothing(self) -> pl.DataFrame:
+        nothing = pl.LazyFrame(schema={TIME: pl.Int64, **{n: self._agg.schema[n] for n in self._agg.needed}})
+        framed = nothing.with_columns(pl.col(TIME).alias(PANE))
+        return self._agg.reduce(framed, self._by).select(self._columns()).collect()

@@ -1,0 +1,311 @@
+"""Tumbling, hopping and cumulative windows over event time, kept as panes of partial results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from ..graph.schema import TimeRef
+from ..types import FOREVER, NEVER, Batch, EventTime, Output, Schema, Side, State
+from ..windows import AfterCount, EarlySpec, Every
+from .aggregation import ROWS, Aggregation
+from .grid import END, LARGEST, SMALLEST, START, Grid, clamp
+from .keys import COLUMN as KEY_GROUP
+from .keys import with_key_group
+from .operator import BaseOperator
+from .panes import PANE, Panes, physical_time
+
+REVISION, SEEN, LABEL = "__revision", "__seen", "__label"
+
+
+class GridWindows(BaseOperator):
+    """Aggregate per key and window.
+
+    A window fires when the watermark reaches its end. Rows wait as they came, up to a bound, then as partials per
+    pane; what a window needs is merged when it fires. With allowed lateness or early results the panes stay until
+    `end + allowed_lateness`, and each result carries `pane` and `revision`.
+    """
+
+    def __init__(
+        self,
+        aggregation: Aggregation,
+        grid: Grid,
+        time: TimeRef | None,
+        *,
+        allowed_lateness: int = 0,
+        early: EarlySpec | None = None,
+        late_schema: Schema | None = None,
+    ) -> None:
+        self._agg = aggregation
+        self._keys = list(aggregation.keys)
+        self._grid = grid
+        self._time = time
+        self._lateness = allowed_lateness
+        self._early = early
+        self._tracked = bool(allowed_lateness) or early is not None
+        self._late_schema = late_schema
+        self._time_dtype = aggregation.schema[time.column] if time is not None else None
+        self._panes = Panes(aggregation, grid)
+        self._emitted = self._no_emissions()
+        self._touched: list[pl.DataFrame] = []
+        self._next_early: int | None = None
+
+    # The way of a row
+
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
+        bound = self._late_before(self._ctx.watermark)
+        if not batch.height:
+            return
+        times = batch.select(physical_time(self._time))["__t"] if self._time is not None else _zeros(batch.height)
+        low, high = times.min(), times.max()
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        if low < bound:
+            late = batch.filter(times < bound)
+            yield Side("late", self._late_rows(late))
+            batch, times = batch.filter(times >= bound), times.filter(times >= bound)
+            if not batch.height:
+                return
+            low = times.min()
+            assert isinstance(low, int)
+        if not self._grid.single and low < self._ctx.watermark:
+            self._count_partly_late(times)
+        rows = batch.select(times, *self._agg.needed)
+        self._panes.add(rows, low, high)
+        if self._tracked:
+            self._touch(rows)
+
+    def _late_before(self, watermark: EventTime) -> int:
+        """Rows before this time have missed all their windows."""
+        if watermark == NEVER:
+            return NEVER
+        return self._grid.first_kept(clamp(watermark - self._lateness))
+
+    def _count_partly_late(self, times: pl.Series) -> None:
+        """Count the rows that missed some of their windows and are still in others."""
+        gone = clamp(self._ctx.watermark - self._lateness)
+        rows = pl.LazyFrame({"__row": range(len(times)), PANE: times}).with_columns(self._grid.pane(pl.col(PANE)))
+        missed = self._grid.windows(rows, PANE, SMALLEST, gone).select(pl.col("__row").n_unique()).collect().item()
+        if missed:
+            self._ctx.count("partly_late_rows", missed)
+
+    def _late_rows(self, late: Batch) -> Batch:
+        assert self._time is not None
+        assert self._late_schema is not None
+        time = pl.col(self._time.column)
+        pane = self._grid.pane(time.to_physical() + self._time.shift)
+        state = late.lazy().with_columns(pane.alias(PANE)).with_row_index("__row")
+        # The window that a row has missed is the last one it was in.
+        windows = self._grid.windows(state, PANE, SMALLEST, LARGEST).group_by("__row", maintain_order=True).last()
+        return (
+            windows.sort("__row")
+            .with_columns(
+                pl.col(START).cast(self._time_dtype).alias("missed_start"),
+                pl.col(END).cast(self._time_dtype).alias("missed_end"),
+                (self._ctx.watermark - time.to_physical()).cast(pl.Duration("us")).alias("late_by"),
+            )
+            .select(self._late_schema.names())
+            .collect()
+        )
+
+    def _touch(self, rows: Batch) -> None:
+        """Remember which panes of which keys have changed since the last watermark."""
+        by = [PANE, *self._keys]
+        counted = rows.lazy().with_columns(self._grid.pane(pl.col("__t")).alias(PANE)).group_by(*by)
+        self._touched.append(counted.agg(pl.len().cast(pl.Int64).alias(ROWS)).collect())
+        if isinstance(self._early, Every) and self._next_early is None:
+            self._next_early = self._ctx.clock.now() + self._early.period.fixed_us("the period")
+
+    # The way of time
+
+    def due(self) -> EventTime | None:
+        if self._panes.empty:
+            return None
+        if self._touched and (isinstance(self._early, AfterCount) or self._late_touched()):
+            return NEVER
+        watermark = clamp(self._ctx.watermark)
+        first = self._grid.next_end(max(watermark, self._panes.first))
+        if not self._tracked:
+            return EventTime(first)
+        # A window that has fired and is kept for late rows is given up when its lateness is over.
+        purge = self._grid.end_of_pane(self._panes.first_pane()) + self._lateness
+        return EventTime(min(first, max(purge, watermark + 1)))
+
+    def _late_touched(self) -> bool:
+        watermark = self._ctx.watermark
+        return watermark != NEVER and any(
+            self._grid.end_of_pane(int(frame[PANE].min())) <= watermark  # type: ignore[arg-type]
+            or not self._grid.single
+            for frame in self._touched
+        )
+
+    def on_watermark(self, time: EventTime) -> Iterable[Output]:
+        if self._panes.empty:
+            return
+        if self._tracked:
+            yield from self._advance_tracked(time)
+            return
+        after, upto = clamp(self._ctx.watermark), clamp(time)
+        if self._grid.next_end(max(after, self._panes.first)) > upto and time != FOREVER:
+            return
+        kept_from = self._grid.first_kept(upto) if time != FOREVER else FOREVER
+        if self._grid.single:
+            state, reduced = self._panes.take(kept_from)
+            framed = self._grid.windows(state.lazy(), PANE, SMALLEST, LARGEST)
+        else:
+            state, reduced = self._panes.all(), False
+            framed = self._grid.windows(state.lazy(), PANE, after, upto)
+            self._panes.drop(kept_from)
+        by = [START, END, *self._keys]
+        results = self._agg.results(framed, by, reduced=reduced and self._grid.single).collect()
+        if results.height:
+            yield self._shape(results)
+
+    def _advance_tracked(self, time: EventTime) -> Iterable[Output]:
+        after, upto = clamp(self._ctx.watermark), clamp(time)
+        state = self._panes.all().lazy()
+        touched = self._take_touched()
+        outputs = []
+        if touched is not None and self._lateness and self._ctx.watermark != NEVER:
+            late = self._windows_of(touched, clamp(after - self._lateness), after)
+            outputs.append(self._emit(state, late, "late"))
+        on_time = self._grid.windows(state.select(PANE, *self._keys), PANE, after, upto).select(*self._by).unique().collect()
+        outputs.append(self._emit(state, on_time, "on_time"))
+        if isinstance(self._early, AfterCount) and time != FOREVER:
+            outputs.append(self._emit_after_count(state, upto, self._early.n))
+        yield from (frame for frame in outputs if frame is not None)
+        kept_from = self._grid.first_kept(clamp(time - self._lateness)) if time != FOREVER else FOREVER
+        self._panes.drop(kept_from)
+        self._emitted = self._emitted.filter(pl.col(END) + self._lateness > time) if time != FOREVER else self._no_emissions()
+
+    def on_clock(self, now: EventTime) -> Iterable[Output]:
+        if self._next_early is None or now < self._next_early:
+            return
+        self._next_early = None
+        touched = self._take_touched(keep_late=True)
+        if touched is None:
+            return
+        changed = self._windows_of(touched, clamp(self._ctx.watermark), LARGEST)
+        frame = self._emit(self._panes.all().lazy(), changed, "early")
+        if frame is not None:
+            yield frame
+
+    def due_clock(self) -> EventTime | None:
+        return None if self._next_early is None else EventTime(self._next_early)
+
+    def _emit_after_count(self, state: pl.LazyFrame, after: int, n: int) -> Batch | None:
+        if self._panes.empty:
+            return None
+        counted = self._agg.reduce(state, [PANE, *self._keys]) if not self._agg.two_phase else state
+        if not self._agg.two_phase:
+            counted = counted.with_columns(pl.lit(1, pl.Int64).alias(ROWS))
+        windows = self._grid.windows(counted, PANE, after, LARGEST).group_by(*self._by).agg(pl.col(ROWS).sum())
+        known = windows.join(self._emitted.lazy(), on=self._by, how="left", nulls_equal=True)
+        ready = known.filter(pl.col(ROWS) - pl.col(SEEN).fill_null(0) >= n).select(*self._by).collect()
+        return self._emit(state, ready, "early")
+
+    def _windows_of(self, touched: pl.DataFrame, after: int, upto: int) -> pl.DataFrame:
+        return self._grid.windows(touched.lazy(), PANE, after, upto).select(*self._by).unique().collect()
+
+    def _emit(self, state: pl.LazyFrame, windows: pl.DataFrame, label: str) -> Batch | None:
+        """Return the results of just these windows and keys, each one revision further."""
+        if not windows.height:
+            return None
+        ends = windows[END]
+        low, high = ends.min(), ends.max()
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        framed = self._grid.windows(state, PANE, low - 1, high)
+        chosen = framed.join(windows.lazy(), on=self._by, how="semi", nulls_equal=True)
+        results = self._agg.results(chosen, self._by, reduced=False).collect()
+        results = results.join(self._emitted, on=self._by, how="left", nulls_equal=True).with_columns(
+            pl.lit(label).alias(LABEL), (pl.col(REVISION) + 1).fill_null(0)
+        )
+        said = results.select(*self._by, REVISION, pl.col(ROWS).alias(SEEN))
+        self._emitted = pl.concat([self._emitted, said]).unique(self._by, keep="last", maintain_order=True)
+        return self._shape(results) if results.height else None
+
+    def _take_touched(self, *, keep_late: bool = False) -> pl.DataFrame | None:
+        if not self._touched:
+            return None
+        touched = pl.concat(self._touched)
+        self._touched = []
+        if keep_late and self._lateness and self._ctx.watermark != NEVER:
+            # Late updates are told at the next watermark, so that how rows are cut into batches does not matter.
+            self._touched = [touched.filter(pl.col(PANE) < self._ctx.watermark)]
+        return touched
+
+    # State
+
+    def held(self) -> int:
+        return self._panes.rows
+
+    @property
+    def released(self) -> int:
+        """Input rows whose last window has closed."""
+        return self._panes.released
+
+    def snapshot(self) -> State:
+        tables = {"panes": with_key_group(self._panes.all(), self._keys)}
+        if self._tracked:
+            tables["emitted"] = with_key_group(self._emitted, self._keys)
+            touched = pl.concat([self._no_touched(), *self._touched])
+            tables["touched"] = with_key_group(touched, self._keys)
+        return tables
+
+    def restore(self, states: Iterable[State]) -> None:
+        for state in states:
+            self._panes.restore(state["panes"].drop(KEY_GROUP))
+            if self._tracked:
+                self._emitted = pl.concat([self._emitted, state["emitted"].drop(KEY_GROUP)])
+                touched = state["touched"].drop(KEY_GROUP)
+                self._touched += [touched] if touched.height else []
+                if touched.height and isinstance(self._early, Every):
+                    self._next_early = self._ctx.clock.now() + self._early.period.fixed_us("the period")
+
+    def open_windows(self) -> pl.DataFrame:
+        """Return the windows that wait: keys, `window_start`, `window_end`, and the rows each holds."""
+        state = self._panes.all().lazy()
+        counted = state if self._agg.two_phase else state.with_columns(pl.lit(1, pl.Int64).alias(ROWS))
+        windows = self._grid.windows(counted, PANE, clamp(self._ctx.watermark - self._lateness), LARGEST)
+        frame = windows.group_by(*self._by).agg(pl.col(ROWS).sum()).sort(END, *self._keys).collect()
+        timed = "window_end" in self._agg.output
+        bounds = [
+            pl.col(column).cast(self._time_dtype).alias(name)
+            for column, name in ((START, "window_start"), (END, "window_end"))
+            if timed
+        ]
+        return frame.select(*self._keys, *bounds, pl.col(ROWS).alias("rows"))
+
+    def state_bytes(self) -> int:
+        """Return about how much memory the state takes."""
+        return self._panes.bytes() + int(self._emitted.estimated_size())
+
+    @property
+    def _by(self) -> list[str]:
+        return [START, END, *self._keys]
+
+    def _shape(self, results: pl.DataFrame) -> Batch:
+        columns: list[pl.Expr] = [pl.col(key) for key in self._keys]
+        if "window_end" in self._agg.output:
+            columns.append(pl.col(START).cast(self._time_dtype).alias("window_start"))
+            columns.append(pl.col(END).cast(self._time_dtype).alias("window_end"))
+        if self._tracked:
+            columns.append(pl.col(LABEL).cast(pl.Enum(["early", "on_time", "late"])).alias("pane"))
+            columns.append(pl.col(REVISION).cast(pl.UInt32).alias("revision"))
+        columns += [pl.col(name) for name in self._agg.columns]
+        return results.sort(END, START).select(columns)
+
+    def _no_emissions(self) -> pl.DataFrame:
+        keys = {key: self._agg.schema[key] for key in self._keys}
+        times = {START: pl.Int64, END: pl.Int64}
+        return pl.DataFrame(schema={**times, **keys, REVISION: pl.Int64, SEEN: pl.Int64})
+
+    def _no_touched(self) -> pl.DataFrame:
+        keys = {key: self._agg.schema[key] for key in self._keys}
+        return pl.DataFrame(schema={PANE: pl.Int64, **keys, ROWS: pl.Int64})
+
+
+def _zeros(rows: int) -> pl.Series:
+    return pl.Series("__t", [0], dtype=pl.Int64).new_from_index(0, rows)

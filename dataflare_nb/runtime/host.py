@@ -1,0 +1,127 @@
+"""Run one operator by the rules of time: merge its inputs' watermarks, fire what is due, forward time, count."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from ..operators.event_time import AssignEventTime
+from ..types import NEVER, Clock, End, EventTime, Idle, Operator, Output, Side, State, Watermark
+from .packet import WHOLE, Packet, Split
+from .watermark import Inputs
+
+
+class Host:
+    """One operator and its time. No threads, no I/O.
+
+    A `transparent` host serves an operator without a sense of time: rows and messages about time pass with the split
+    they belong to, and with several ports the port becomes part of the split. Any other host merges its splits, and
+    what leaves it is one stream.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        operator: Operator,
+        clock: Clock,
+        *,
+        transparent: bool = False,
+        branches: Iterable[Split] = (WHOLE,),
+        ports: int = 1,
+    ) -> None:
+        self.node_id = node_id
+        self.operator = operator
+        self.clock = clock
+        self.transparent = transparent
+        self.counters: dict[str, int] = {}
+        self._ports = ports
+        self._inputs = Inputs(branches)
+        self._watermark = NEVER
+        self._counting = threading.Lock()
+        operator.open(self)
+
+    @property
+    def watermark(self) -> EventTime:
+        """The event time reached."""
+        return self._watermark
+
+    def count(self, name: str, by: int = 1) -> None:
+        with self._counting:
+            self.counters[name] = self.counters.get(name, 0) + by
+
+    def feed(self, packet: Packet, port: int = 0) -> Iterator[Packet]:
+        """Take one packet and yield what follows from it."""
+        if self._ports > 1:
+            packet = packet.carrying(packet.message, (port, *packet.split))
+        if self.transparent:
+            yield from self._pass(packet)
+            return
+        match packet.message:
+            case pl.DataFrame() as batch:
+                if isinstance(self.operator, AssignEventTime):
+                    outputs = self.operator.process(batch, split=packet.split)
+                else:
+                    outputs = self.operator.process(batch, port)
+                yield from (packet.carrying(out, WHOLE) for out in outputs)
+            case Watermark(time):
+                if isinstance(self.operator, AssignEventTime):
+                    time = self.operator.watermark(packet.split)
+                self._inputs.tell(packet.split, time)
+                yield from self._advance(packet)
+            case Idle():
+                self._inputs.tell(packet.split, None)
+                if self._inputs.idle:
+                    yield packet.carrying(Idle(), WHOLE)
+                yield from self._advance(packet)
+            case End():
+                self._inputs.end(packet.split)
+                if isinstance(self.operator, AssignEventTime):
+                    self.operator.forget(packet.split)
+                yield from self._advance(packet)
+                if self._inputs.ended:
+                    yield packet.carrying(End(), WHOLE)
+            case Side():
+                raise TypeError("a side output is not an input")
+
+    def tick(self) -> Iterator[Packet]:
+        """Let the operator do what processing time asks for."""
+        now = self.clock.now()
+        due = self.operator.due_clock()
+        if due is not None and due <= now:
+            yield from (Packet(out) for out in self.operator.on_clock(now))
+
+    def behind(self) -> dict[Split, EventTime | None]:
+        """Return the time of each input split, None for an idle one."""
+        return self._inputs.behind()
+
+    def snapshot(self) -> State:
+        return self.operator.snapshot()
+
+    def restore(self, states: Iterable[State], watermark: EventTime = NEVER) -> None:
+        """Take up state and the event time it belongs to."""
+        self._watermark = watermark
+        self._inputs.time = watermark
+        self.operator.restore(states)
+
+    def _pass(self, packet: Packet) -> Iterator[Packet]:
+        match packet.message:
+            case pl.DataFrame() as batch:
+                yield from (packet.carrying(out) for out in self.operator.process(batch))
+            case Watermark(time) if packet.split == WHOLE:
+                self._watermark = max(self._watermark, time)
+                yield packet
+            case _:
+                yield packet
+
+    def _advance(self, packet: Packet) -> Iterator[Packet]:
+        time = self._inputs.merged()
+        now = self._watermark if time is None else time
+        due = self.operator.due()
+        if due is not None and due <= now:
+            outputs: list[Output] = list(self.operator.on_watermark(now))
+            yield from (packet.carrying(out, WHOLE) for out in outputs)
+        self._watermark = now
+        # Told even when it has not moved: downstream, `due()` may wait for the next word about time.
+        yield packet.carrying(Watermark(now), WHOLE)

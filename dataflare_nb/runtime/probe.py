@@ -1,0 +1,137 @@
+"""What others may see of a running job: frozen readings, nothing to hold on to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import polars as pl
+
+from ..types import Batch, EventTime
+from .channel import ChannelStats
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReading:
+    """One stage. Rows and bytes since the start; `busy`, `idle` and `backpressured` sum to 1; latency in seconds,
+    from the poll of a batch to the end of the stage; event times in microseconds, None when not known."""
+
+    id: str
+    kind: str
+    label: str
+    rows_in: int
+    rows_out: int
+    bytes_in: int
+    bytes_out: int
+    batches_in: int
+    batches_out: int
+    batch_rows: int
+    busy: float
+    idle: float
+    backpressured: float
+    latency_p50: float | None
+    latency_p99: float | None
+    watermark: EventTime | None
+    lag_us: int | None
+    sides: Mapping[str, int]
+    in_flight: int
+    held: int
+    released: int
+    exact: bool
+    """Every row that goes in comes out, or goes to a side output."""
+    stateful: bool
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A whole job at one moment. `at` is processing time; `elapsed` counts seconds since the start."""
+
+    at: EventTime
+    elapsed: float
+    status: str
+    nodes: Mapping[str, NodeReading]
+    channels: Mapping[tuple[str, str, int], ChannelStats]
+    """By sender, receiver and port."""
+    batch_rows: int
+    """Rows that the next poll will ask for."""
+    progress: float | None = None
+
+
+class Probe(Protocol):
+    """All that displays and exporters ever touch."""
+
+    def read(self) -> Reading: ...
+    def sample(self, node_id: str, rows: int = 20) -> Batch: ...
+
+
+def ledger(reading: Reading) -> pl.DataFrame:
+    """Return for each stage where its rows are.
+
+    `in + created = out + filtered + aggregated + late + invalid + in_flight + held`, and `balanced` says whether that
+    holds. What a windowed aggregation has let go of is counted by its state, not derived, and a stage that must not
+    lose or make rows is not balanced when it does. `in` of a source is what it has read.
+    """
+    rows = [_entry(node) for node in reading.nodes.values()]
+    counts = ("in", "created", "out", "filtered", "aggregated", "late", "invalid", "in_flight", "held")
+    schema = {"stage": pl.String, **dict.fromkeys(counts, pl.Int64), "balanced": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _entry(node: NodeReading) -> tuple[str | int | bool, ...]:
+    late, invalid = node.sides.get("late", 0), node.sides.get("invalid", 0)
+    aside = sum(node.sides.values())
+    known = node.in_flight + node.held
+    if node.kind == "source":
+        return (node.id, node.rows_out + aside, 0, node.rows_out, 0, 0, late, invalid, 0, 0, True)
+    if node.kind == "sink":
+        balanced = node.rows_in == node.rows_out + known
+        return (node.id, node.rows_in, 0, node.rows_out, 0, 0, 0, 0, node.in_flight, node.held, balanced)
+    if node.stateful:
+        balanced = node.rows_in == node.released + aside + known
+        out = (node.rows_in, node.rows_out, node.rows_out, 0, node.released, late, invalid, node.in_flight, node.held)
+        return (node.id, *out, balanced)
+    done = node.rows_in - known - aside
+    filtered, created = max(0, done - node.rows_out), max(0, node.rows_out - done)
+    balanced = not (node.exact and (filtered or created))
+    out = (node.rows_in, created, node.rows_out, filtered, 0, late, invalid, node.in_flight, node.held)
+    return (node.id, *out, balanced)
+
+
+def metrics(reading: Reading) -> pl.DataFrame:
+    """Return one row per stage: rows, shares of time, queue, latency, watermark."""
+    rows = []
+    for node in reading.nodes.values():
+        queues = [stats for (_, receiver, _), stats in reading.channels.items() if receiver == node.id]
+        rows.append(
+            {
+                "stage": node.id,
+                "kind": node.kind,
+                "rows_in": node.rows_in,
+                "rows_out": node.rows_out,
+                "bytes_in": node.bytes_in,
+                "bytes_out": node.bytes_out,
+                "rows_per_s": node.rows_out / reading.elapsed if reading.elapsed else 0.0,
+                "busy": node.busy,
+                "idle": node.idle,
+                "backpressured": node.backpressured,
+                "queue_rows": sum(stats.rows for stats in queues),
+                "queue_fill": max((stats.fill for stats in queues), default=0.0),
+                "refused": sum(stats.refused for stats in queues),
+                "batch_rows": node.batch_rows,
+                "p50_ms": node.latency_p50 * 1e3 if node.latency_p50 is not None else None,
+                "p99_ms": node.latency_p99 * 1e3 if node.latency_p99 is not None else None,
+                "watermark": node.watermark,
+                "lag_ms": node.lag_us / 1e3 if node.lag_us is not None else None,
+                "late": node.sides.get("late", 0),
+                "invalid": node.sides.get("invalid", 0),
+                "held": node.held,
+            }
+        )
+    floats = ("rows_per_s", "busy", "idle", "backpressured", "queue_fill", "p50_ms", "p99_ms", "lag_ms")
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        name: pl.Float64 if name in floats else pl.Int64 for name in (rows[0] if rows else ())
+    }
+    schema |= {"stage": pl.String(), "kind": pl.String(), "watermark": pl.Datetime("us")} if rows else {}
+    return pl.DataFrame(rows, schema=schema)
