@@ -16,12 +16,12 @@ from ..connectors.memory import MemoryBuffer
 from ..errors import BadOption, JobError, JobStopped, JobTimeout, UnknownStage, listing, nearest
 from ..graph import Graph, node
 from ..operators.event_time import AssignEventTime
+from ..runtime.channel import Channel
 from ..runtime.host import Host
 from ..runtime.metrics import Shares
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan, StagePlan
 from ..runtime.probe import NodeReading, Reading, ledger, metrics
-from ..runtime.channel import Channel
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
 from ..types import FOREVER, NEVER, Batch, Clock, EventTime
@@ -203,9 +203,7 @@ class Job:
             sources = [stage.source for stage in self._stages.values() if stage.source is not None]
         parts = [part for source in sources if (part := source.progress()) is not None]
         progress = sum(parts) / len(parts) if parts and len(parts) == len(sources) else None
-        return Reading(
-            self._clock.now(), now - self._started, self.status, nodes, channels, self._pace.rows, progress
-        )
+        return Reading(self._clock.now(), now - self._started, self.status, nodes, channels, self._pace.rows, progress)
 
     def sample(self, node_id: str, rows: int = 20) -> Batch:
         """Return the newest rows of a stage, for displays."""
@@ -412,5 +410,3 @@ class _SinkContext:
 
     def count(self, name: str, by: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + by
-
-

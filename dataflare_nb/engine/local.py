@@ -97,9 +97,7 @@ def stop_all() -> None:
         each.stop()
 
 
-def _with_results(
-    graph: Graph, outputs: Sequence[str], bounded: bool
-) -> tuple[Graph, Mapping[str, MemoryBuffer]]:
+def _with_results(graph: Graph, outputs: Sequence[str], bounded: bool) -> tuple[Graph, Mapping[str, MemoryBuffer]]:
     results = {}
     for ref in outputs:
         node_id, tag = split_ref(ref)

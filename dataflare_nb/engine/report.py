@@ -39,7 +39,9 @@ class WindowReport:
         keys = edge.keys
         wanted = _match(keys, key)
         timed = not isinstance(edge.window.window, Count | Global)
-        covers = _covers(at, edge.schema[edge.event_time.column]) if at is not None and timed and edge.event_time else None
+        covers = (
+            _covers(at, edge.schema[edge.event_time.column]) if at is not None and timed and edge.event_time else None
+        )
         waiting: pl.DataFrame = operator.open_windows()
         results = stage.sample.get("main", pl.DataFrame(schema=graph.edges[item.id].schema))
         late = stage.sample.get("late")
@@ -100,7 +102,9 @@ def _match(keys: tuple[str, ...], key: Any) -> pl.Expr | None:
         return None
     values = key if isinstance(key, tuple) else (key,)
     if len(values) != len(keys):
-        raise WrongType(f"the stream is keyed by {', '.join(keys) or 'nothing'}; give {len(keys)} values, not {len(values)}")
+        raise WrongType(
+            f"the stream is keyed by {', '.join(keys) or 'nothing'}; give {len(keys)} values, not {len(values)}"
+        )
     return pl.all_horizontal(pl.col(name).eq_missing(value) for name, value in zip(keys, values, strict=True))
 
 
@@ -114,9 +118,11 @@ def _covers(at: Any, dtype: pl.DataType) -> pl.Expr:
 
 def _moment(at: Any, dtype: pl.DataType) -> pl.Expr:
     value = dt.datetime.fromisoformat(at) if isinstance(at, str) else at
-    if not isinstance(value, dt.date):
-        raise TypeError("not a time")
-    return pl.lit(value).cast(pl.Datetime("us")) if value.__class__ is dt.date else _zoned(value, dtype)
+    if isinstance(value, dt.datetime):
+        return _zoned(value, dtype)
+    if isinstance(value, dt.date):
+        return _zoned(dt.datetime(value.year, value.month, value.day), dtype)
+    raise TypeError("not a time")
 
 
 def _zoned(value: dt.datetime, dtype: pl.DataType) -> pl.Expr:
@@ -129,4 +135,3 @@ def _zoned(value: dt.datetime, dtype: pl.DataType) -> pl.Expr:
 
 def _time(us: int) -> dt.datetime:
     return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=us)
-

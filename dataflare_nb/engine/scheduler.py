@@ -112,9 +112,7 @@ class Scheduler:
         with self.lock:
             for stage in self.stages:
                 for work in stage.running:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(work.thread), ctypes.py_object(_Abandon)
-                    )
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(work.thread), ctypes.py_object(_Abandon))
 
     # Work
 
@@ -255,7 +253,11 @@ class Scheduler:
         while stage.given in stage.finished:
             ready = stage.finished.pop(stage.given)
             stage.given += 1
-            stage.held, stage.released, stage.watermark = ready.held, ready.released, max(stage.watermark, ready.watermark)
+            stage.held, stage.released, stage.watermark = (
+                ready.held,
+                ready.released,
+                max(stage.watermark, ready.watermark),
+            )
             for out in ready.packets:
                 stage.finished_rows -= out.rows
                 self._send(stage, out)

@@ -125,8 +125,9 @@ class CountWindows(BaseOperator):
         return [*self._by, LOW, HIGH, *partials, ROWS]
 
     def _nothing(self) -> pl.DataFrame:
-        schema = {TIME: pl.Int64, **{n: self._agg.schema[n] for n in self._agg.needed}, NUMBER: pl.Int64}
-        return self._reduced(pl.LazyFrame(schema=schema)).collect()
+        rows = pl.LazyFrame(schema=self._agg.schema).select(self._agg.needed)
+        framed = rows.with_columns(pl.lit(0, pl.Int64).alias(TIME), pl.lit(0, pl.Int64).alias(NUMBER))
+        return self._reduced(framed.select(TIME, *self._agg.needed, NUMBER)).collect()
 
     def _no_counts(self) -> pl.DataFrame:
         return pl.DataFrame(schema={**{key: self._agg.schema[key] for key in self._keys}, COUNT: pl.Int64})

@@ -16,8 +16,10 @@ START, END = "__start", "__end"
 class Grid(Protocol):
     """Cuts time into panes, the largest pieces that are never divided by a window's border."""
 
-    single: bool
-    """Each pane is a window of its own."""
+    @property
+    def single(self) -> bool:
+        """Each pane is a window of its own."""
+        ...
 
     def pane(self, time: pl.Expr) -> pl.Expr:
         """Return the start of the pane of an `Int64` time."""

@@ -17,7 +17,9 @@ MEMTABLE_BYTES = 128 << 20
 
 def physical_time(time: TimeRef) -> pl.Expr:
     """Return the event time as `Int64`, named `__t`."""
-    return (pl.col(time.column).to_physical() + time.shift if time.shift else pl.col(time.column).to_physical()).alias(TIME)
+    return (pl.col(time.column).to_physical() + time.shift if time.shift else pl.col(time.column).to_physical()).alias(
+        TIME
+    )
 
 
 class Panes:

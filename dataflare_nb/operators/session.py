@@ -107,7 +107,9 @@ class Sessions(BaseOperator):
                 many = ~ended & (pl.col("__rows_sum") - pl.col(SEEN + "_max") >= self._early.n)
                 yield from self._emit(sessions.filter(many), "early")
                 sessions = self._said(sessions, many)
-            kept = (pl.col(LAST + "_max") + (self._gap + self._lateness)) > (clamp(time) if time != FOREVER else FOREVER)
+            kept = (pl.col(LAST + "_max") + (self._gap + self._lateness)) > (
+                clamp(time) if time != FOREVER else FOREVER
+            )
             gone = sessions.filter(~kept) if time != FOREVER else sessions
             sessions = sessions.filter(kept) if time != FOREVER else sessions.clear()
         else:
@@ -152,8 +154,10 @@ class Sessions(BaseOperator):
     def open_windows(self) -> pl.DataFrame:
         """Return the sessions that are kept: keys, `window_start`, `window_end`, and the rows each holds."""
         self._merge_fresh()
-        sessions = self._assigned(self._pieces).group_by(*self._keys, SID).agg(
-            pl.col(START).min(), pl.col(LAST).max() + self._gap, rows=pl.col("__rows_sum").first()
+        sessions = (
+            self._assigned(self._pieces)
+            .group_by(*self._keys, SID)
+            .agg(pl.col(START).min(), pl.col(LAST).max() + self._gap, rows=pl.col("__rows_sum").first())
         )
         return (
             sessions.sort(LAST, *self._keys)
@@ -260,7 +264,9 @@ class Sessions(BaseOperator):
             return
         by = [*self._keys, SID]
         state = sessions.lazy()
-        bounds = state.group_by(*by).agg(pl.col(START).min(), pl.col(LAST).max() + self._gap, pl.col(REVISION).max() + 1)
+        bounds = state.group_by(*by).agg(
+            pl.col(START).min(), pl.col(LAST).max() + self._gap, pl.col(REVISION).max() + 1
+        )
         results = self._agg.results(state, by, reduced=False).join(bounds, on=by, nulls_equal=True)
         columns: list[pl.Expr] = [pl.col(key) for key in self._keys]
         columns.append(pl.col(START).cast(self._time_dtype).alias("window_start"))

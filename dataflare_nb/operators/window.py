@@ -45,7 +45,7 @@ class GridWindows(BaseOperator):
         self._early = early
         self._tracked = bool(allowed_lateness) or early is not None
         self._late_schema = late_schema
-        self._time_dtype = aggregation.schema[time.column] if time is not None else None
+        self._time_dtype = aggregation.schema[time.column] if time is not None else pl.Datetime("us")
         self._panes = Panes(aggregation, grid)
         self._emitted = self._no_emissions()
         self._touched: list[pl.DataFrame] = []
@@ -170,14 +170,18 @@ class GridWindows(BaseOperator):
         if touched is not None and self._lateness and self._ctx.watermark != NEVER:
             late = self._windows_of(touched, clamp(after - self._lateness), after)
             outputs.append(self._emit(state, late, "late"))
-        on_time = self._grid.windows(state.select(PANE, *self._keys), PANE, after, upto).select(*self._by).unique().collect()
+        on_time = (
+            self._grid.windows(state.select(PANE, *self._keys), PANE, after, upto).select(*self._by).unique().collect()
+        )
         outputs.append(self._emit(state, on_time, "on_time"))
         if isinstance(self._early, AfterCount) and time != FOREVER:
             outputs.append(self._emit_after_count(state, upto, self._early.n))
         yield from (frame for frame in outputs if frame is not None)
         kept_from = self._grid.first_kept(clamp(time - self._lateness)) if time != FOREVER else FOREVER
         self._panes.drop(kept_from)
-        self._emitted = self._emitted.filter(pl.col(END) + self._lateness > time) if time != FOREVER else self._no_emissions()
+        self._emitted = (
+            self._emitted.filter(pl.col(END) + self._lateness > time) if time != FOREVER else self._no_emissions()
+        )
 
     def on_clock(self, now: EventTime) -> Iterable[Output]:
         if self._next_early is None or now < self._next_early:

@@ -112,9 +112,13 @@ def explain(graph: Graph) -> str:
             if agg.two_phase:
                 lines.append("    two-phase: state holds one partial result per key and pane")
             elif agg.buffered:
-                lines.append(f"    buffered: {listing(agg.buffered)} needs all rows of a window, so state holds the rows")
+                lines.append(
+                    f"    buffered: {listing(agg.buffered)} needs all rows of a window, so state holds the rows"
+                )
             else:
-                lines.append("    buffered: first and last need the order of arrival across panes, so state holds the rows")
+                lines.append(
+                    "    buffered: first and last need the order of arrival across panes, so state holds the rows"
+                )
     return "\n".join(lines)
 
 
@@ -263,7 +267,7 @@ def _window_operator(graph: Graph, item: node.Aggregate, edge: Edge) -> Operator
 
 
 def _time_below(graph: Graph, read: node.Read) -> tuple[int | None, int | None, bool]:
-    """Return the quantum and idle timeout that the event times fed by this source ask for, and whether there are any."""
+    """Return what the event times below a source ask for: its quantum, its idle timeout; and whether there are any."""
     found = [item for item in _below(graph, read.id) if isinstance(item, node.EventTime)]
     quanta = [item.watermark_every for item in found if item.watermark_every is not None]
     idles = [item.idle_timeout for item in found if item.idle_timeout is not None]
