@@ -228,7 +228,7 @@ def floored(x: float) -> int:
 
 @udf
 def ceiled(x: float) -> int:
-    return math.ceil(x) - math.trunc(x)
+    return math.ceil(x) if x < 0 else math.trunc(x)
 
 
 @udf
@@ -353,7 +353,7 @@ def endless_with_break(x: float) -> int:
     while True:
         n += 1
         x = x * 0.5
-        if not x > 1.0:
+        if not 1.0 < x < 1e300:
             break
     return n if n < LIMIT else LIMIT
 

@@ -44,8 +44,6 @@ for _name in "add sub mul floordiv mod lshift rshift and or xor pow".split():
     setattr(Checked, f"__{_name}__", _checked(f"__{_name}__"))
     if _name != "pow":
         setattr(Checked, f"__r{_name}__", _checked(f"__r{_name}__"))
-for _name in "neg abs invert pos".split():
-    setattr(Checked, f"__{_name}__", _checked(f"__{_name}__"))
 
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -3.5, 7.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 2.2e-308, 1e308]
 FLOATS += [1.7976931348623157e308, 0.1, 1e16, 9007199254740993.0, 2.0**63, -(2.0**63), 2.0**62, 1e-300, -20.0, 15.0]
