@@ -85,14 +85,8 @@ class CsvRows:
             offset = {"byte": 0, "line": 1, "rows": 0, "rejects": 0, "owed": []}
             names, size, lines = self._header(file)
             if self._options.has_header and names:
-                if self._options.schema is None:
-                    known = pl.Schema({n: schema.get(n, pl.String()) for n in names})
-                    require_schema(f"read_csv: the header of {file}", known, schema)
-                elif len(names) != len(schema):
-                    raise SourceError(
-                        f"read_csv: {file} has {len(names)} columns ({', '.join(names)}), "
-                        f"the schema {len(schema)} ({', '.join(schema)})"
-                    )
+                known = pl.Schema({n: schema.get(n, pl.String()) for n in names})
+                require_schema(f"read_csv: the header of {file}", known, schema)
             offset |= {"byte": size, "line": 1 + lines}
         parser = CsvParser(self._dialect, schema, columns, self._options.null_values or [])
         wanted = pl.Schema({name: schema[name] for name in columns})

@@ -108,6 +108,8 @@ class FileWriter:
 
     def write(self, batch: Batch) -> None:
         self._start()
+        if batch.schema != self._schema:
+            raise SinkError(f"{self._staging.target} was opened for {self._schema} and is given {batch.schema}")
         most = self._options.max_rows_per_file
         while not batch.is_empty():
             part = self._open_part()

@@ -185,7 +185,8 @@ class SequenceReader:
         self._done: dict[str, None] = dict.fromkeys(offset["done"]) if offset else {}
         self._file: str | None = offset["file"] if offset else None
         self._cursor = open_file(self._file, offset["at"]) if offset and self._file else None
-        self._leftover: list[Batch] = []
+        owed = offset["owed"] if offset else []
+        self._leftover = [pl.DataFrame(owed, schema=REJECTED, orient="row")] if owed else []
 
     def poll(self, max_rows: int) -> Batch:
         while True:
@@ -207,7 +208,8 @@ class SequenceReader:
 
     def offset(self) -> Json:
         at = self._cursor.offset() if self._cursor else None
-        return {"done": list(self._done), "file": self._file, "at": at}
+        owed = [list(row) for frame in self._leftover for row in frame.rows()]
+        return {"done": list(self._done), "file": self._file, "at": at, "owed": owed}
 
     def close(self) -> None:
         if self._cursor:

@@ -63,7 +63,8 @@ class Folder:
 class Watch:
     """A folder looked at again, at most every `interval` microseconds.
 
-    A file counts as complete when two looks have found it with the same size and modification time.
+    A file counts as complete when two looks have found it with the same size and modification time. What is
+    appended to it after that is not read.
     """
 
     def __init__(self, folder: Folder, clock: Clock, interval: int) -> None:

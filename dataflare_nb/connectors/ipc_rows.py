@@ -46,8 +46,8 @@ class IpcCursor:
         while self._batch < self._ipc.num_record_batches:
             if self._frame is None:
                 self._frame = self._load()
-            batch = self._frame.slice(self._row, max_rows)
-            if not batch.is_empty():
+            if self._row < self._frame.height:
+                batch = self._frame.slice(self._row, max_rows)
                 self._row += batch.height
                 return batch
             self._frame = None

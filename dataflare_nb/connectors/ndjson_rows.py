@@ -117,31 +117,66 @@ class NdjsonParser:
         )
 
     def _careful(self, block: bytes) -> Block:
+        """Find the bad rows: mostly numbers that are none, which columns can tell, else line by line."""
+        rows = [(number, line) for number, line in enumerate(block.split(b"\n")) if line.strip()]
+        wrong = self._suspects([line for _, line in rows])
+        frame = self._without([line for _, line in rows], wrong)
         rejects: list[Reject] = []
-        good: list[bytes] = []
-        numbers: list[int] = []
-        for number, line in enumerate(block.split(b"\n")):
-            if not line.strip():
-                continue
+        if frame is None:
+            rows, rejects = self._decodable(rows)
+            wrong = self._suspects([line for _, line in rows])
+            frame = self._without([line for _, line in rows], wrong)
+        if frame is None:
+            wrong, frames = {}, [pl.DataFrame(schema=self._schema)]
+            self._divide([line for _, line in rows], 0, frames, wrong)
+            frame = pl.concat(frames)
+        for index, suspect in wrong.items():
+            number, line = rows[index]
+            column = suspect or self._culprit(line)
+            reason = f"not a {self._schema[column]}" if column else "does not fit the schema"
+            rejects.append(Reject(number, column, reason, line))
+        rejects.sort(key=lambda reject: reject.line)
+        return Block(frame, rejects, len(block), block.count(b"\n"))
+
+    def _decodable(self, rows: list[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]], list[Reject]]:
+        """Part the lines that hold a JSON object from those that do not."""
+        good: list[tuple[int, bytes]] = []
+        rejects: list[Reject] = []
+        for number, line in rows:
             value = _decoded(line, self._schema)
             if isinstance(value, dict):
-                good.append(line)
-                numbers.append(number)
+                good.append((number, line))
             else:
                 rejects.append(Reject(number, None, value, line))
-        frames: list[pl.DataFrame] = []
-        wrong: list[int] = []
-        self._divide(good, 0, frames, wrong)
-        for index in wrong:
-            column = self._culprit(good[index])
-            reason = f"not a {self._schema[column]}" if column else "does not fit the schema"
-            rejects.append(Reject(numbers[index], column, reason, good[index]))
-        rejects.sort(key=lambda reject: reject.line)
-        return Block(
-            pl.concat(frames) if frames else pl.DataFrame(schema=self._schema), rejects, len(block), block.count(b"\n")
-        )
+        return good, rejects
 
-    def _divide(self, lines: list[bytes], first: int, frames: list[pl.DataFrame], wrong: list[int]) -> None:
+    def _suspects(self, lines: list[bytes]) -> dict[int, str | None]:
+        """Point at the rows whose text, read as text, is not a number where a number is wanted."""
+        numbers = {name: dtype for name, dtype in self._schema.items() if dtype.is_numeric() and not dtype.is_decimal()}
+        if not lines or not numbers:
+            return {}
+        try:
+            texts = pl.read_ndjson(b"\n".join(lines), schema=pl.Schema(dict.fromkeys(numbers, pl.String())))
+        except pl.exceptions.PolarsError:
+            return {}
+        found: dict[int, str | None] = {}
+        for name, dtype in reversed(numbers.items()):
+            wrong = texts[name].is_not_null() & texts[name].cast(dtype, strict=False).is_null()
+            found |= dict.fromkeys(wrong.arg_true().to_list(), name)
+        return found
+
+    def _without(self, lines: list[bytes], wrong: Collection[int]) -> pl.DataFrame | None:
+        """Parse all lines but the suspects, none of which may be a row; None if that does not hold."""
+        rest = b"\n".join(line for index, line in enumerate(lines) if index not in wrong)
+        frame = self._strict(rest)
+        if frame is None or self._repeats_a_key(rest, frame):
+            return None
+        suspects = [lines[index] for index in wrong]
+        if any(isinstance(_decoded(line, self._schema), str) or self._strict(line) is not None for line in suspects):
+            return None
+        return frame
+
+    def _divide(self, lines: list[bytes], first: int, frames: list[pl.DataFrame], wrong: dict[int, str | None]) -> None:
         """Halve the lines until each piece parses or is one bad line."""
         if not lines:
             return
@@ -149,7 +184,7 @@ class NdjsonParser:
         if frame is not None:
             frames.append(frame)
         elif len(lines) == 1:
-            wrong.append(first)
+            wrong[first] = None
         else:
             middle = len(lines) // 2
             self._divide(lines[:middle], first, frames, wrong)
