@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 
 import polars as pl
@@ -49,30 +50,32 @@ class CsvRows:
 
     def schema(self, file: str) -> Schema:
         options = self._options
-        text = head(file, options.infer_rows + 1)
-        if not text.strip():
+        text, whole = head(file, options.infer_rows + 1)
+        records = (record for record in CsvRecords(self._dialect, text, last=whole) if record.text)
+        sample = list(itertools.islice(records, options.infer_rows + options.has_header))
+        if not sample:
             raise SourceError(f"read_csv: {file} is empty, so its columns are unknown; give schema={{...}}")
+        names = self._header(file)[0] if options.has_header else [f"column_{i + 1}" for i in range(sample[0].fields)]
+        if len(set(names)) < len(names):
+            raise SourceError(f"read_csv: the header of {file} has a name twice: {', '.join(names)}; rename one")
+        rows = [r.text for r in sample[options.has_header :] if r.fault is None and r.fields == len(names)]
         try:
             frame = pl.read_csv(
-                text.decode("utf-8", "replace").encode(),
-                has_header=options.has_header,
+                b"\n".join(rows or [self._dialect.separator * (len(names) - 1)]).decode("utf-8", "replace").encode(),
+                has_header=False,
+                new_columns=names,
                 separator=options.separator,
                 quote_char=options.quote_char,
                 null_values=options.null_values or None,
                 try_parse_dates=options.try_parse_dates,
-                infer_schema_length=options.infer_rows,
-                n_rows=options.infer_rows,
-                truncate_ragged_lines=True,
-                ignore_errors=True,
+                infer_schema_length=None,
+                raise_if_empty=False,
             )
         except pl.exceptions.PolarsError as error:
             raise SourceError(
                 f"read_csv: no schema can be inferred from {file}: {error}; give schema={{...}}"
             ) from error
-        names = self._header(file)[0] if options.has_header else frame.columns
-        if len(set(names)) < len(names):
-            raise SourceError(f"read_csv: {file} has a column name twice: {', '.join(names)}; give schema={{...}}")
-        dtypes = dict(zip(names, frame.dtypes, strict=False))
+        dtypes = dict(zip(names, frame.dtypes or [pl.String()] * len(names), strict=True))
         if unknown := [name for name in self._overrides if name not in dtypes]:
             raise SourceError(f"read_csv: schema_overrides={unknown} are not in {file}, which has {', '.join(names)}")
         return pl.Schema({**dtypes, **self._overrides})

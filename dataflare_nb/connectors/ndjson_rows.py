@@ -38,7 +38,7 @@ class NdjsonRows:
                 )
 
     def schema(self, file: str) -> Schema:
-        lines = head(file, self._options.infer_rows).split(b"\n")[: self._options.infer_rows]
+        lines = head(file, self._options.infer_rows)[0].split(b"\n")[: self._options.infer_rows]
         good = [line for line in lines if isinstance(_decoded(line), dict)]
         if not good:
             raise SourceError(

@@ -175,15 +175,14 @@ def open_text(file: str) -> IO[bytes]:
         return cast("IO[bytes]", gzip.open(file, "rb")) if file.endswith(".gz") else io.FileIO(file)
 
 
-def head(file: str, lines: int) -> bytes:
-    """Read at least the first `lines` lines, to infer types from."""
-    text = b""
+def head(file: str, lines: int) -> tuple[bytes, bool]:
+    """Read at least the first `lines` lines, to infer types from, and say whether that is all of the file."""
+    text, more = b"", b"-"
     with open_text(file) as stream, reading(file):
-        while text.count(b"\n") < lines and (more := stream.read(1 << 18)):
+        while more and text.count(b"\n") < lines and len(text) < 4 * BLOCK:
+            more = stream.read(1 << 18)
             text += more
-            if len(text) > 4 * BLOCK:
-                break
-    return text.removeprefix(BOM)
+    return text.removeprefix(BOM), not more
 
 
 def _shown(raw: bytes) -> str:

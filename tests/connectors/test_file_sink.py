@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +253,49 @@ def run(program: str, *arguments: str) -> str:
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_batch_of_another_schema_is_refused(tmp_path: Path, kind: str) -> None:
+    writer = opened(kind, tmp_path / "out")
+    with pytest.raises(SinkError, match="was opened for"):
+        writer.write(ROWS.select("name", "id"))
+    writer.close()
+
+
+class CrashError(BaseException):
+    """The power is cut."""
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("step", range(9))
+def test_a_commit_cut_short_anywhere_is_finished_by_the_next(
+    tmp_path: Path, kind: str, mode: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(make_sink(kind, {"path": tmp_path, "max_rows_per_file": 5}), [ROWS])
+    writer = opened(kind, tmp_path, mode=mode, max_rows_per_file=4)
+    writer.write(ROWS)
+    prepared = json.loads(json.dumps(writer.prepare(1)))
+    steps = iter(range(100))
+    with monkeypatch.context() as cut:
+        for name in ("replace", "unlink", "fsync"):
+            cut.setattr(os, name, _until(step, steps, getattr(os, name)))
+        with contextlib.suppress(CrashError):
+            writer.commit(1, prepared)
+    again = opened(kind, tmp_path, ctx=Lent(restored=True), mode=mode)
+    again.commit(1, prepared)
+    again.write(ROWS.head(1))
+    again.commit(2, again.prepare(2))
+    again.commit(1, prepared)
+    again.close()
+    old = [ROWS] if mode == "append" else []
+    assert back(kind, tmp_path).sort("id").equals(pl.concat([*old, ROWS, ROWS.head(1)]).sort("id"))
+    assert hidden(tmp_path) == []
+
+
+def _until(step: int, steps: Iterator[int], real: Callable[..., Any]) -> Callable[..., Any]:
+    def act(*arguments: Any) -> Any:
+        if next(steps) == step:
+            raise CrashError
+        return real(*arguments)
+
+    return act

@@ -195,3 +195,8 @@ def test_closing_twice_is_fine(tmp_path: Path, kind: str) -> None:
         reader.poll(3)
         reader.close()
         reader.close()
+
+
+def test_asking_for_no_rows_loses_none(tmp_path: Path, kind: str) -> None:
+    path = save(ROWS, tmp_path / f"rows{SUFFIX[kind]}", kind)
+    assert read(make_source(kind, {"path": path}), cuts=[3, 0, 0, 4, 0]).equals(ROWS)

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflare_nb.connectors import REJECTED, make_source, text
+from dataflare_nb.connectors import REJECTED, csv_records, make_source, text
 from dataflare_nb.errors import BadOption, MalformedRow, SourceError
 from dataflare_nb.types import Source
 
-from .helpers import read, read_resumed, rejects
+from .helpers import polls, read, read_resumed, rejects
 
 QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TWO = {"a": pl.Int64, "b": pl.String}
@@ -353,3 +353,46 @@ def test_a_file_without_a_schema_says_how_to_give_one(tmp_path: Path, content: b
     for name in ("f.csv", "f.ndjson"):
         with pytest.raises(SourceError, match="schema="):
             source(tmp_path / name, content)
+
+
+def test_a_header_must_name_the_columns_of_a_given_schema(tmp_path: Path) -> None:
+    swapped = source(tmp_path / "f.csv", b"b,a\n1,2\n", schema=TWO)
+    with pytest.raises(SourceError, match="order b, a, not a, b"):
+        swapped.open(swapped.splits()[0])
+
+
+def test_a_sequence_hands_over_the_rejects_of_every_file_also_after_a_restart(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.csv").write_bytes(b"a,b\nbad,x\n")
+    made = make_source("csv", {"path": tmp_path, "splits": "sequence", "schema": TWO, "on_error": "dead_letter"})
+    assert rejects(made)["file"].to_list() == [str(tmp_path / f"{name}.csv") for name in "abc"]
+    first = made.open("sequence")
+    first.poll(1)
+    first.poll(1)
+    offset = json.loads(json.dumps(first.offset()))
+    first.close()
+    found = pl.concat(polls(made.open("sequence", offset))[1])["file"].to_list()
+    assert [Path(file).name for file in found] == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_a_long_quoted_record_is_read_and_an_endless_one_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "BLOCK", 64)
+    monkeypatch.setattr(csv_records, "MAX_RECORD", 1_000)
+    long = "x\n" * 400
+    content = f'a,b\n1,"{long}"\n2,"open\n3,z\n'.encode() + b"4,y\n" * 1_000
+    made = source(tmp_path / "f.csv", content, schema=TWO, on_error="dead_letter")
+    rows = read(made)
+    assert rows["a"].to_list() == [1, 3] + [4] * 1_000
+    assert rows["b"][0] == long
+    assert rejects(made)["line"].to_list() == [403]
+
+
+def test_rows_that_cannot_be_read_do_not_spoil_the_inferred_types(tmp_path: Path) -> None:
+    content = b'a,b\n1,2.5\n"3\n4\n5,6,7\n8,\n'
+    made = source(tmp_path / "f.csv", content, on_error="dead_letter")
+    assert made.schema == {"a": pl.Int64, "b": pl.Float64}
+    assert read(made).rows() == [(1, 2.5), (8, None)]
+    assert source(tmp_path / "f.csv", b"a,b\n").schema == {"a": pl.String, "b": pl.String}
+    assert source(tmp_path / "f.csv", b"1,x", has_header=False).schema == {"column_1": pl.Int64, "column_2": pl.String}
