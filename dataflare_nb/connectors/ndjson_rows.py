@@ -20,7 +20,11 @@ _REFUSED = (pl.Binary, pl.Duration, pl.Null, pl.Object)
 
 
 class NdjsonOptions(TextOptions, frozen=True, kw_only=True):
-    """Options of the `ndjson` source. A key that is missing is null; a key that the schema lacks is left out."""
+    """Options of the `ndjson` source.
+
+    A key that is missing is null; a key that the schema lacks is left out; a number, list or object where text is
+    wanted becomes its JSON text.
+    """
 
 
 class NdjsonRows:
