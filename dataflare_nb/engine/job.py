@@ -279,6 +279,8 @@ class Job:
                 stage.inputs.append(Channel(self._pace.capacity))
                 stage.marks.append((NEVER, 0))
                 self._stages[sender].outputs.setdefault(tag, []).append((stage, port))
+                self._stages[sender].downstream.append(stage)
+                stage.upstream.append(self._stages[sender])
 
     def _wind_up(self) -> None:
         """End once: settle the sinks, close everything, say how it went."""

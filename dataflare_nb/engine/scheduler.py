@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
@@ -158,9 +158,8 @@ class Scheduler:
                 if bool(stage.running) == busy:
                     work = self._take(stage, now)
                     if work is not None:
-                        self._refresh(now)
+                        self._refresh(stage.upstream, now)
                         return work
-        self._refresh(now)
         return None
 
     def _take(self, stage: Stage, now: float) -> Work | None:
@@ -175,18 +174,18 @@ class Scheduler:
         if port is None or not room:
             due = self._due_clock(stage)
             if due is not None and due <= self.clock.now() and not stage.running and room:
-                return self._begin(Work(stage, self._ticket(stage)))
+                return self._begin(Work(stage, self._ticket(stage)), now)
             return None
         packet = stage.inputs[port].take()
         stage.note(packet, port)
         if isinstance(packet.message, pl.DataFrame):
             stage.counters.batches_in += 1
-        return self._begin(Work(stage, self._ticket(stage), packet, port))
+        return self._begin(Work(stage, self._ticket(stage), packet, port), now)
 
     def _take_poll(self, stage: Stage, now: float) -> Work | None:
         if (self.paused and not self.draining) or stage.running or now < stage.next_poll or not stage.room():
             return None
-        return self._begin(Work(stage, self._ticket(stage), polled=self.pace.rows))
+        return self._begin(Work(stage, self._ticket(stage), polled=self.pace.rows), now)
 
     @staticmethod
     def _ticket(stage: Stage) -> int:
@@ -194,9 +193,10 @@ class Scheduler:
         return stage.taken - 1
 
     @staticmethod
-    def _begin(work: Work) -> Work:
+    def _begin(work: Work, now: float) -> Work:
         work.thread = threading.get_ident()
         work.stage.running.append(work)
+        work.stage.shares.switch(BUSY, now)
         return work
 
     def _do(self, work: Work) -> Done:
@@ -267,7 +267,7 @@ class Scheduler:
             stage.written += packet.rows
             stage.ended = isinstance(packet.message, End) and not packet.split
         self.on_progress()
-        self._refresh(time.monotonic())
+        self._refresh([stage, *stage.upstream, *stage.downstream], time.monotonic())
 
     def _after_poll(self, work: Work, done: Done) -> None:
         stage = work.stage
@@ -275,6 +275,7 @@ class Scheduler:
         if done.ready:
             polled = sum(packet.rows for packet in done.packets)
             self._full_polls = polled >= min(work.polled, stage.plan.quantum or work.polled)
+            self.pace.note_size(stage.counters.rows_out, stage.counters.bytes_out)
             stage.empty_polls = 0
             stage.next_poll = 0.0
         else:
@@ -363,16 +364,17 @@ class Scheduler:
                 wait = min(wait, max(0.001, (due - clock_now) / 1e6))
         return wait
 
-    def _refresh(self, now: float) -> None:
-        """Note for each stage what it is doing."""
-        for stage in self.stages:
+    @staticmethod
+    def _refresh(stages: Iterable[Stage], now: float) -> None:
+        """Note what each stage is doing."""
+        for stage in stages:
             if stage.running:
                 state = BUSY
-            elif stage.ended:
+            elif stage.ended or not stage.outputs:
                 state = IDLE
             else:
                 waiting = stage.source is not None or any(len(channel) for channel in stage.inputs)
-                state = BACKPRESSURED if waiting and stage.outputs and not stage.room() else IDLE
+                state = BACKPRESSURED if waiting and not stage.room() else IDLE
             stage.shares.switch(state, now)
 
 

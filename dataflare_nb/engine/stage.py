@@ -55,6 +55,8 @@ class Stage:
     sink: SinkDriver | None = None
     inputs: list[Channel] = field(default_factory=list)
     outputs: dict[str, list[tuple[Stage, int]]] = field(default_factory=dict)
+    upstream: list[Stage] = field(default_factory=list)
+    downstream: list[Stage] = field(default_factory=list)
     counters: Counters = field(default_factory=Counters)
     latency: Histogram = field(default_factory=Histogram)
     sample: dict[str, pl.DataFrame] = field(default_factory=dict)

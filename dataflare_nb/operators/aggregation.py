@@ -74,7 +74,7 @@ class Aggregation:
         return _group(state, by, [*merged, pl.col(ROWS).sum()])
 
     def results(self, state: pl.LazyFrame, by: Sequence[str], *, reduced: bool) -> pl.LazyFrame:
-        """Return one row per `by` with the output columns and `__rows`. `reduced` says that `state` is one partial each."""
+        """Return a row per `by`: output columns and `__rows`. `reduced` says that `state` has one partial for each."""
         if not self.two_phase:
             direct: dict[int, pl.Expr] = {}
             for name, (expr, split) in self.columns.items():

@@ -89,5 +89,4 @@ def _conversion(node: EventTimeNode, dtype: pl.DataType) -> pl.Expr | None:
         return naive if zone is None else naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     as_int = column.cast(pl.Int64)
     us = as_int.floordiv(1_000) if node.unit == "ns" else as_int * _PER_SECOND[node.unit or "us"]
-    utc = us.cast(pl.Datetime("us", zone))
-    return utc
+    return us.cast(pl.Datetime("us", zone))

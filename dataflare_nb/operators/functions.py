@@ -32,7 +32,8 @@ def conform(frame: object, schema: Schema) -> pl.DataFrame:
     extra = [name for name in frame.schema if name not in schema]
     if missing or extra:
         raise WrongType(
-            f"the function returned columns {listing(frame.schema)}; missing: {listing(missing)}, unexpected: {listing(extra)}"
+            f"the function returned columns {listing(frame.schema)}; "
+            f"missing: {listing(missing)}, unexpected: {listing(extra)}"
         )
     # A batch without values in a column may come back as Null; that says nothing against the schema.
     casts = [name for name, dtype in schema.items() if frame.schema[name] != dtype]

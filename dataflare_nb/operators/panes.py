@@ -1,4 +1,4 @@
-"""State of windows: new rows as they came, older ones as partial results per pane, merged like a log-structured tree."""
+"""State of windows: new rows as they came, older ones as partials per pane, merged like a log-structured tree."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ from .grid import Grid
 
 PANE = "__pane"
 TIME = "__t"
-MEMTABLE_ROWS = 1 << 20
-MEMTABLE_BYTES = 128 << 20
+MEMTABLE_ROWS = 4 << 20
+MEMTABLE_BYTES = 192 << 20
 
 
 def physical_time(time: TimeRef) -> pl.Expr:
     """Return the event time as `Int64`, named `__t`."""
-    return (pl.col(time.column).to_physical() + time.shift if time.shift else pl.col(time.column).to_physical()).alias(
-        TIME
-    )
+    return (pl.col(time.column).to_physical() + time.shift).alias(TIME)
+
+
+def times_of(batch: pl.DataFrame, time: TimeRef | None) -> pl.Series:
+    """Return the event times of a batch as `Int64`, named `__t`; zeros where there is no event time."""
+    if time is None:
+        return pl.Series(TIME, [0], dtype=pl.Int64).new_from_index(0, batch.height)
+    times = batch[time.column].to_physical().alias(TIME)
+    return times + time.shift if time.shift else times
+
+
+def with_times(batch: pl.DataFrame, times: pl.Series, needed: list[str]) -> pl.DataFrame:
+    """Return just the columns that state needs. Done without a query: this is the way of every batch."""
+    return batch[needed].insert_column(0, times) if needed else times.to_frame()
 
 
 class Panes:
@@ -36,6 +47,7 @@ class Panes:
         self._by = [PANE, *aggregation.keys]
         self._fresh: list[tuple[pl.DataFrame, int, int]] = []
         self._fresh_rows = 0
+        self._fresh_bytes = 0
         self._runs: list[pl.DataFrame] = []
         self.rows = 0
         self.released = 0
@@ -51,9 +63,11 @@ class Panes:
         """Take rows with `__t` between `low` and `high`."""
         self._fresh.append((rows, low, high))
         self._fresh_rows += rows.height
+        self._fresh_bytes += int(rows.estimated_size())
         self.rows += rows.height
         self.first = min(self.first, low)
-        if self._agg.two_phase and self._fresh_rows > MEMTABLE_ROWS:
+        full = self._fresh_rows > MEMTABLE_ROWS or self._fresh_bytes > MEMTABLE_BYTES
+        if full and self._agg.two_phase:
             self._flush()
 
     def first_pane(self) -> int:
@@ -76,6 +90,7 @@ class Panes:
         """
         fresh, self._fresh = self._split_fresh(before)
         self._fresh_rows = sum(rows.height for rows, _, _ in self._fresh)
+        self._fresh_bytes = sum(int(rows.estimated_size()) for rows, _, _ in self._fresh)
         old = [run.filter(pl.col(PANE) < before) for run in self._runs] if before != FOREVER else self._runs
         self._runs = [run for run in (r.filter(pl.col(PANE) >= before) for r in self._runs) if run.height]
         old = [run for run in old if run.height]
@@ -154,7 +169,7 @@ class Panes:
         if not self._fresh:
             return
         self._runs.append(self._reduce(self._fresh))
-        self._fresh, self._fresh_rows = [], 0
+        self._fresh, self._fresh_rows, self._fresh_bytes = [], 0, 0
         while len(self._runs) > 1 and self._runs[-1].height * 2 >= self._runs[-2].height:
             self._merge_top()
 

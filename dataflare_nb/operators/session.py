@@ -14,7 +14,7 @@ from .grid import clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
 from .operator import BaseOperator
-from .panes import MEMTABLE_ROWS, TIME, physical_time
+from .panes import MEMTABLE_ROWS, TIME, physical_time, times_of, with_times
 
 START, LAST, REVISION, CHANGED, SEEN = "__start", "__last", "__revision", "__changed", "__seen"
 SID, ROW, LATE = "__sid", "__row", "__late"
@@ -61,7 +61,7 @@ class Sessions(BaseOperator):
         if not batch.height:
             return ()
         self._held += batch.height
-        times = batch.select(physical_time(self._time))[TIME]
+        times = times_of(batch, self._time)
         watermark = self._ctx.watermark
         low = times.min()
         assert isinstance(low, int)
@@ -70,7 +70,7 @@ class Sessions(BaseOperator):
             self._suspects.append(batch.filter(behind))
             batch, times = batch.filter(~behind), times.filter(~behind)
         if batch.height:
-            self._fresh.append(batch.select(times, *self._agg.needed))
+            self._fresh.append(with_times(batch, times, self._agg.needed))
             first = times.min()
             assert isinstance(first, int)
             self._first_end = min(self._first_end, first + self._gap)

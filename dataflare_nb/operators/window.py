@@ -14,7 +14,7 @@ from .grid import END, LARGEST, SMALLEST, START, Grid, clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
 from .operator import BaseOperator
-from .panes import PANE, Panes, physical_time
+from .panes import PANE, Panes, times_of, with_times
 
 REVISION, SEEN, LABEL = "__revision", "__seen", "__label"
 
@@ -39,6 +39,7 @@ class GridWindows(BaseOperator):
     ) -> None:
         self._agg = aggregation
         self._keys = list(aggregation.keys)
+        self._needed = aggregation.needed
         self._grid = grid
         self._time = time
         self._lateness = allowed_lateness
@@ -57,7 +58,7 @@ class GridWindows(BaseOperator):
         bound = self._late_before(self._ctx.watermark)
         if not batch.height:
             return
-        times = batch.select(physical_time(self._time))["__t"] if self._time is not None else _zeros(batch.height)
+        times = times_of(batch, self._time)
         low, high = times.min(), times.max()
         assert isinstance(low, int)
         assert isinstance(high, int)
@@ -71,7 +72,7 @@ class GridWindows(BaseOperator):
             assert isinstance(low, int)
         if not self._grid.single and low < self._ctx.watermark:
             self._count_partly_late(times)
-        rows = batch.select(times, *self._agg.needed)
+        rows = with_times(batch, times, self._needed)
         self._panes.add(rows, low, high)
         if self._tracked:
             self._touch(rows)
@@ -310,6 +311,3 @@ class GridWindows(BaseOperator):
         keys = {key: self._agg.schema[key] for key in self._keys}
         return pl.DataFrame(schema={PANE: pl.Int64, **keys, ROWS: pl.Int64})
 
-
-def _zeros(rows: int) -> pl.Series:
-    return pl.Series("__t", [0], dtype=pl.Int64).new_from_index(0, rows)

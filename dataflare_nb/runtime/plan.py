@@ -27,6 +27,8 @@ from ..windows import Count, Cumulative, Hopping, Session
 from .packet import WHOLE, Split
 
 DEFAULT_QUANTUM = 65_536
+UNTIMED_QUANTUM = 524_288
+"""Rows of a split between two words about time, where event time is read and where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def _stage(
             (),
             schema,
             source=lambda clock: make_source(read.source, read.options, blobs, clock=clock),
-            quantum=quantum or (DEFAULT_QUANTUM if bounded else None),
+            quantum=quantum or (None if not bounded else DEFAULT_QUANTUM if times else UNTIMED_QUANTUM),
             idle_timeout=idle,
             in_order=not times,
         )
