@@ -144,6 +144,8 @@ class Expressions:
     def static(self, node: ast.expr) -> Any:
         """Return the Python object that a name or attribute stands for, outside the function."""
         if isinstance(node, ast.Name):
+            if node.id in self.frame.kinds:
+                raise self.source.error(node, f"`{node.id}` is a number here, without attributes or calls")
             if node.id not in self.names:
                 raise self.source.error(node, f"`{node.id}` is not known where the function is defined")
             return self.names[node.id]
@@ -326,6 +328,8 @@ class Expressions:
         if right.number is None or not 0 <= right.number <= _MOST_POWER:
             raise self.source.error(node, f"`**` needs a constant exponent from 0 to {_MOST_POWER}")
         exponent = int(right.number)
+        if left.number is not None:
+            return self._constant(int(left.number) ** exponent, node)
         base = self.frame.temporary("i64")
         again = Value(f"(local.get {base})", Kind.INT)
         power = Value("(i64.const 1)", Kind.INT)

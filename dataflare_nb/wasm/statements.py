@@ -229,7 +229,8 @@ class Body:
 
     def _raise(self, node: ast.Raise) -> str:
         error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        kind = self._ex.static(error) if isinstance(error, ast.Name) else None
+        known = isinstance(error, ast.Name) and error.id not in self._frame.kinds
+        kind = self._ex.static(error) if known and error is not None else None
         args = node.exc.args if isinstance(node.exc, ast.Call) else []
         if not (isinstance(kind, type) and issubclass(kind, Exception)) or len(args) > 1:
             raise self._source.error(node, "raise a plain exception with one constant text: raise ValueError('why')")

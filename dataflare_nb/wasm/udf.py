@@ -109,7 +109,7 @@ class Udf:
         if len(args) != len(self.params):
             raise TypeError(f"{self._signature()} takes {len(self.params)} columns, not {len(args)}")
         parts = [(pl.col(arg) if isinstance(arg, str) else arg).alias(str(i)) for i, arg in enumerate(args)]
-        named = [_column(arg) or name for arg, (name, _) in zip(args, self.params, strict=True)]
+        named = [_shown(arg) or name for arg, (name, _) in zip(args, self.params, strict=True)]
 
         def run(packed: pl.Series) -> pl.Series:
             fields = packed.struct.unnest().get_columns()
@@ -185,6 +185,11 @@ def _column(arg: object) -> str | None:
             raise UdfError(f"{arg} is not a plain column; compute it with .with_columns(name=...) first")
         return arg.meta.output_name()
     return None
+
+
+def _shown(arg: str | pl.Expr) -> str | None:
+    """Return the name of a column for errors, if it has one."""
+    return arg if isinstance(arg, str) else arg.meta.output_name(raise_if_undetermined=False)
 
 
 def _number(arg: Any, name: str, kind: str) -> Any:

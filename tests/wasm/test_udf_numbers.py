@@ -40,7 +40,7 @@ def _checked(name: str) -> Any:
     return operation
 
 
-for _name in "add sub mul floordiv mod lshift rshift and or xor pow".split():
+for _name in ["add", "sub", "mul", "floordiv", "mod", "lshift", "rshift", "and", "or", "xor", "pow"]:
     setattr(Checked, f"__{_name}__", _checked(f"__{_name}__"))
     if _name != "pow":
         setattr(Checked, f"__r{_name}__", _checked(f"__r{_name}__"))

@@ -1,0 +1,386 @@
+"""What a user sees of `@udf`: calls on columns and numbers, types, nulls, and errors that point at the source."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import polars as pl
+import pytest
+
+from dataflare_nb.errors import UdfError, WasmConfiguration, WasmInterrupted, WasmPluginExecution, WasmTimeout
+from dataflare_nb.wasm import Kernel, KernelPool, Udf, UdfCall, UdfFailed, udf
+
+from . import functions
+from .functions import divide, gained
+
+FRAME = pl.DataFrame({"a": [10.0, None, 3.0, 8.0], "b": [4, 5, None, 9]})
+
+
+def test_a_call_on_column_names_describes_a_stage():
+    call = gained("dep_delay", pl.col("arr_delay"))
+    assert call == UdfCall(gained, ("dep_delay", "arr_delay"))
+    assert repr(call) == "gained(dep_delay, arr_delay)"
+
+
+def test_a_call_on_numbers_runs_the_function_itself():
+    assert gained(5.0, 2.0) == 3.0
+    result = gained(5, 2)
+    assert result == 3.0
+    assert type(result) is float
+    assert gained(None, 2.0) is None
+    with pytest.raises(ZeroDivisionError):
+        divide(1.0, 0.0)
+
+
+def test_columns_and_numbers_do_not_mix():
+    with pytest.raises(TypeError, match="columns or numbers, not both"):
+        gained("a", 2.0)
+    with pytest.raises(TypeError, match="takes 2 arguments, not 1"):
+        gained("a")
+    with pytest.raises(TypeError, match=r"`a` is int and was given 1\.5"):
+        functions.product(1.5, 2)
+    with pytest.raises(UdfError, match="not a plain column"):
+        gained(pl.col("a") + 1, "b")
+
+
+def test_it_is_a_polars_expression_on_any_frame():
+    out = FRAME.with_columns(gained.expr("a", "b"), share=divide.expr(pl.col("a") * 2, "a"))
+    assert out.schema == {"a": pl.Float64, "b": pl.Int64, "gained": pl.Float64, "share": pl.Float64}
+    assert out["gained"].to_list() == [6.0, None, None, 0.0]
+    assert out["share"].to_list() == [2.0, None, 2.0, 2.0]
+    lazy = FRAME.lazy().with_columns(gained.expr("a", "b"))
+    assert lazy.collect_schema()["gained"] == pl.Float64
+    assert lazy.collect()["gained"].to_list() == [6.0, None, None, 0.0]
+
+
+def test_what_a_udf_says_about_itself():
+    assert gained.name == "gained"
+    assert gained.params == (("dep", "float"), ("arr", "float"))
+    assert gained.returns == "float"
+    assert gained.dtype == pl.Float64
+    assert functions.sign.dtype == pl.Float64
+    assert functions.product.dtype == pl.Int64
+    assert functions.chained.dtype == pl.Boolean
+    assert gained.source_location.startswith("functions.py, line ")
+    assert gained.wasm_bytes.startswith(b"\0asm")
+    assert len(gained.sha256) == 64
+    assert repr(gained).startswith("<udf gained(dep: float, arr: float) -> float")
+
+
+def test_the_same_source_compiles_to_the_same_sum():
+    assert Udf(gained.function).sha256 == gained.sha256
+    assert Udf(gained.function).sha256 != divide.sha256
+
+
+def test_a_kernel_is_read_back_from_its_bytes():
+    kernel = Kernel.load(divide.wasm_bytes)
+    assert kernel.facts == divide.kernel.facts
+    assert kernel.sha256 == divide.sha256
+    pool = KernelPool(kernel)
+    assert pool.call([FRAME["a"], FRAME["b"]]).to_list() == [2.5, None, None, 8 / 9]
+    assert pool.pool.ticking
+    pool.close()
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64])
+def test_any_int_column_is_an_int_or_a_float(dtype: type[pl.DataType]):
+    column = pl.Series("n", [1, None, 100], dtype=dtype)
+    assert functions.product.call([column, column]).to_list() == [1, None, 10000]
+    assert gained.call([column, column]).to_list() == [0.0, None, 0.0]
+
+
+def test_a_float32_column_is_a_float():
+    assert functions.taxed.call([pl.Series("x", [1.5], dtype=pl.Float32)]).to_list() == [1.5 * (1 + 0.07)]
+
+
+def test_an_int_too_large_for_64_bits_is_named():
+    with pytest.raises(WasmPluginExecution, match=r"column `n` \(UInt64\) holds values that do not fit into Int64"):
+        functions.opposite.call([pl.Series("n", [2**63], dtype=pl.UInt64)])
+
+
+@pytest.mark.parametrize(
+    ("function", "column"),
+    [
+        (functions.opposite, pl.Series("x", [1.5])),
+        (functions.taxed, pl.Series("x", ["1"])),
+        (functions.taxed, pl.Series("x", [True])),
+        (functions.bools_as_ints, pl.Series("x", [1])),
+    ],
+    ids=["float for int", "text for float", "bool for float", "int for bool"],
+)
+def test_a_column_of_another_type_is_named_with_a_way_out(function: Udf, column: pl.Series):
+    with pytest.raises(
+        WasmConfiguration, match=r"column `x` is \w+ and parameter `\w+` is \w+; convert it before: .*cast"
+    ):
+        function.call([column] * len(function.params))
+
+
+def test_an_all_null_column_gives_nulls():
+    assert gained.call([pl.Series("a", [None, None]), pl.Series("b", [1.0, 2.0])]).to_list() == [None, None]
+
+
+def test_nulls_are_skipped_not_computed():
+    a = pl.Series("a", [1.0] * 40_000)
+    b = pl.Series("b", [None if i % 3 else 2.0 for i in range(40_000)])
+    assert divide.call([a, b]).to_list() == [None if i % 3 else 0.5 for i in range(40_000)]
+    assert functions.collatz.call([pl.Series("n", [None, 27], dtype=pl.Int64)]).to_list() == [None, 111]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 16383, 16384, 16385, 50_001])
+def test_any_number_of_rows(rows: int):
+    frame = pl.select(a=pl.int_range(rows).cast(pl.Float64), b=pl.lit(2.0))
+    frame = frame.with_columns(b=pl.repeat(2.0, rows)) if rows else frame.clear()
+    out = divide.call(frame.get_columns())
+    assert out.equals(frame["a"] / 2, null_equal=True) or rows == 0
+    assert out.len() == rows
+
+
+def test_slices_and_chunks_are_read_right():
+    whole = pl.Series("x", [None if i % 7 == 0 else float(i) for i in range(1000)])
+    both = pl.concat([whole, whole], rechunk=False)
+    for start in (0, 1, 5, 8, 13):
+        part = both[start : start + 1500]
+        assert functions.negated.call([part]).equals(-part)
+    flags = pl.Series("p", [None if i % 5 == 0 else i % 2 == 0 for i in range(100)])
+    assert functions.logic.call([flags[3:], flags[:-3]]).equals(flags[3:] ^ flags[:-3] | flags[3:] & flags[:-3])
+
+
+def test_a_failing_row_is_named_with_its_line():
+    a = pl.Series("a", [1.0] * 30_000)
+    b = pl.Series("b", [0.0 if i == 20_001 else 1.0 for i in range(30_000)])
+    with pytest.raises(UdfFailed) as caught:
+        divide.call([a, b])
+    assert caught.value.row == 20_001
+    assert caught.value.error == "ZeroDivisionError"
+    assert "divide: ZeroDivisionError: division by zero at row 20001 of the batch, functions.py, line " in str(
+        caught.value
+    )
+    assert str(caught.value).endswith("`return a / b`")
+
+
+def test_failing_rows_are_told_apart():
+    a = pl.Series("a", [1.0] * 40_000)
+    b = pl.Series("b", [0.0 if i % 9_000 == 5 else 2.0 for i in range(40_000)])
+    pool = KernelPool(divide.kernel)
+    result, failures = pool.call_apart([a, b])
+    assert [failure.row for failure in failures] == [5, 9005, 18005, 27005, 36005]
+    assert set(result.gather([i for i in range(40_000) if i % 9_000 != 5])) == {0.5}
+    pool.close()
+
+
+def test_an_error_raised_by_the_function_is_told():
+    with pytest.raises(UdfFailed, match="ValueError: no negative prices at row 1"):
+        functions.refused.call([pl.Series([1.0, -1.0])])
+    with pytest.raises(UdfFailed, match="AssertionError: too dear at row 0"):
+        functions.refused.call([pl.Series([1e7])])
+
+
+def test_overflow_is_an_error_and_never_a_wrong_number():
+    with pytest.raises(UdfFailed, match="OverflowError: the result does not fit into 64 bits at row 1"):
+        functions.product.call([pl.Series([2, 2**62]), pl.Series([2, 2])])
+
+
+@udf(max_execution_time="100ms")
+def endless(x: float) -> float:
+    while x > 0:
+        x = x + 0
+    return x
+
+
+@udf(max_execution_time="1h")
+def patient(x: float) -> float:
+    while x > 0:
+        x = x + 0.0
+    return x
+
+
+def test_a_loop_without_an_end_is_stopped():
+    start = time.monotonic()
+    with pytest.raises(WasmTimeout, match="endless: ran longer than its 100 ms"):
+        endless.call([pl.Series([1.0])])
+    assert time.monotonic() - start < 0.3
+    assert endless.call([pl.Series([-1.0])]).to_list() == [-1.0]
+
+
+def test_an_interrupt_stops_a_loop():
+    pool = KernelPool(patient.kernel)
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            pool.call([pl.Series([1.0])])
+        except WasmInterrupted as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.1)
+    start = time.monotonic()
+    pool.interrupt()
+    thread.join(2)
+    assert caught
+    assert time.monotonic() - start < 0.5
+    pool.close()
+
+
+def test_many_threads_share_a_udf():
+    columns = [pl.Series([float(i) for i in range(5000)]), pl.Series([2.0] * 5000)]
+    expected = divide.call(columns)
+    wrong: list[int] = []
+
+    def work() -> None:
+        wrong.extend(i for i in range(30) if not divide.call(columns).equals(expected))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_closure_is_read_when_the_function_is_decorated():
+    factor = 2.5
+
+    @udf
+    def scaled(x: float) -> float:
+        return x * factor
+
+    factor = 3.5
+    assert scaled.call([pl.Series([2.0])]).to_list() == [5.0]
+
+
+# ---- what cannot be compiled ----
+
+
+def refused(body: str, signature: str = "x: float, n: int, p: bool", returns: str = "float") -> str:
+    """Return the error for a function with that body."""
+    import linecache
+
+    text = f"def bad({signature}) -> {returns}:\n" + "".join(f"    {line}\n" for line in body.splitlines())
+    filename = f"cell_{abs(hash(text))}.py"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    scope = {"math": math, "gained": gained, "helper": len, "TABLE": [1], "plain": refused, "np": pytest}
+    exec(compile(text, filename, "exec"), scope)
+    with pytest.raises(UdfError) as caught:
+        udf(scope["bad"])
+    return str(caught.value)
+
+
+def test_the_error_shows_the_line_with_a_caret():
+    said = refused("y = x * 2\nreturn y + [1][0]").splitlines()
+    assert "line 3: indexing cannot be compiled; " in said[0]
+    assert said[0].endswith("use .map_batches for text and objects")
+    assert said[1] == "    return y + [1][0]"
+    assert said[2] == "               ^^^^^^"
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        ("return x ** 2", "write x * x for a square"),
+        ("return x ** 0.5", "math.sqrt(x) for a root"),
+        ("return n ** n", "constant exponent from 0 to 64"),
+        ("return math.exp(x)", "not the same in every C library; use Polars before or after: pl.col(...).exp()"),
+        ("return plain(x)", "decorate `plain` with @flare.udf too"),
+        ("return helper(x)", "`helper` cannot be called from compiled code"),
+        ("return bad(x, n, p)", "cannot be called from compiled code"),
+        ("return 'text'", "str 'text' cannot be compiled"),
+        ("return f'{x}'", "text cannot be compiled"),
+        ("return None", "returns a value for every row"),
+        ("return", "returns a value for every row"),
+        ("return TABLE", "`TABLE` is list; a compiled function sees numbers and other udfs"),
+        ("return missing", "`missing` is not known where the function is defined"),
+        ("if p:\n    y = 1.0\nreturn y", "`y` has no value on every way to here"),
+        ("for i in range(n):\n    pass\nreturn i", "`i` has no value on every way to here"),
+        ("y = n\nif p:\n    y = x\nreturn y", "`y` is an int on line 2 and a float here"),
+        ("if p:\n    return x", "a way through the function ends without `return`"),
+        ("while x > 0:\n    x -= 1", "ends without `return`"),
+        ("return n if p else x", "an int and a float do not mix"),
+        ("return max(n, x)", "an int and a float do not mix"),
+        ("return max(x, p)", "convert a bool with int(...)"),
+        ("return max(x)", "takes two or more numbers"),
+        ("return -max(x, 0)", "write the int constant as a float, such as 0.0"),
+        ("return max(x, 0) * n", "write the int constant as a float, such as 0.0"),
+        ("return p", "this is a bool and must be a float; convert it with float(...)"),
+        ("return round(x, 2)", "takes 1 argument here"),
+        ("return x if n in (1, 2) else 0.0", "`in` and `is` cannot be compiled; compare with =="),
+        ("return x if n is n else 0.0", "`in` and `is` cannot be compiled"),
+        ("return x & 1", "takes ints or bools"),
+        ("return ~x", "`~` takes an int"),
+        ("return x << 1", "takes ints"),
+        ("return n @ n", "cannot be compiled"),
+        ("for i in [1, 2]:\n    x += i\nreturn x", "a compiled loop goes over range(...)"),
+        ("for i in range(x):\n    pass\nreturn x", "range takes ints, not a float"),
+        ("while p:\n    pass\nelse:\n    pass\nreturn x", "`else` after a loop"),
+        ("try:\n    return x\nexcept ValueError:\n    return 0.0", "`try` cannot be compiled here; use .map_batches"),
+        ("import os\nreturn x", "`import` cannot be compiled here"),
+        ("with p:\n    return x", "`with` cannot be compiled here"),
+        ("TABLE[0] = x\nreturn x", "only plain names can be assigned"),
+        ("a, b = 1, 2, 3\nreturn x", "2 names for 3 values"),
+        ("return gained(x)", "takes 2 arguments"),
+        ("return gained(dep=x, arr=x)", "without names or stars"),
+        ("return gained(x, p)", "convert it with float(...)"),
+        ("return x + 10**30", "does not fit into 64 bits"),
+        ("return x + 9223372036854775808", "does not fit into 64 bits"),
+        ("return (lambda: x)()", "lambda"),
+        ("raise x", "raise a plain exception with one constant text"),
+        ("return np.mark", "is MarkGenerator; a compiled function sees numbers"),
+        ("return (y := x)", "`:=`"),
+        ("return x.real", "`x` is a number here, without attributes or calls"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_with_what_to_write(body: str, match: str):
+    said = refused(body)
+    assert match in said
+    assert "\n    " in said
+    assert "^" in said.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("signature", "returns", "match"),
+    [
+        ("x", "float", "`x` has no type; annotate it with float, int or bool"),
+        ("x: str", "float", "`x` is str; a udf takes float, int and bool"),
+        ("x: float | None", "float", "`x` is Optional; a udf gives null where an argument is null"),
+        ("x: float", "str", "the result is str"),
+        ("x: float", "None", "the result is Optional"),
+        ("x: float = 1.0", "float", "without defaults"),
+        ("*x: float", "float", "plain parameters"),
+        ("", "float", "at least one parameter"),
+    ],
+)
+def test_signatures_are_checked(signature: str, returns: str, match: str):
+    assert match in refused("return 1.0", signature, returns)
+
+
+def test_an_unknown_annotation_is_refused():
+    with pytest.raises(UdfError, match="an annotation cannot be read: name 'Unknown' is not defined"):
+
+        @udf
+        def f(x: Unknown) -> float:  # type: ignore[name-defined]  # noqa: F821
+            return 1.0
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(UdfError, match="takes a Python function with annotations, not builtin_function_or_method"):
+        udf(math.sqrt)
+    with pytest.raises(UdfError, match="written with `def`"):
+        udf(lambda x: x)
+
+
+def test_source_that_is_gone_is_said():
+    scope: dict[str, object] = {}
+    exec("def f(x: float) -> float:\n    return x", scope)
+    with pytest.raises(UdfError, match="cannot be read; define it in a file or a notebook cell"):
+        udf(scope["f"])  # type: ignore[arg-type]
+
+
+def test_a_module_that_is_no_udf_is_not_a_kernel():
+    from dataflare_nb.errors import WasmPluginLoad
+
+    for module in (b"", b"\0asm\1\0\0\0", b"\0asm\1\0\0\0\0\xff", gained.wasm_bytes[:-5]):
+        with pytest.raises(WasmPluginLoad, match="not a compiled udf"):
+            Kernel.load(module)
