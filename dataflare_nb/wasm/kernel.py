@@ -18,8 +18,8 @@ from .inbound import bits
 from .pool import Pool
 from .traps import GuestError
 
-CHUNK = 16384
-"""Rows of one call, few enough for the columns to stay in the cache. A multiple of 8, for the bitmaps."""
+CHUNK = 65536
+"""Rows of one call: more are cut, so that a kernel's memory never grows. A multiple of 8, for the bitmaps."""
 START = 64
 SECTION = "dataflare.udf"
 ENTRY = "kernel"
@@ -138,8 +138,9 @@ class KernelPool:
         return self._result(prepared)
 
     def call_apart(self, columns: Sequence[pl.Series]) -> tuple[pl.Series, list[UdfFailed]]:
-        """Return the result with null for the failing rows, and what failed, in order."""
+        """Return the result, with anything in the failing rows, and what failed, in order."""
         prepared = self._prepared(columns)
+        ctypes.memset(prepared.output.address, 0, prepared.output.size)
         failures: list[UdfFailed] = []
         row = 0
         with self._pool.guest() as guest:
@@ -234,7 +235,6 @@ class _Columns:
             self._valid = ctypes.create_string_buffer(self.valid, size)
             self.valid_address = ctypes.addressof(self._valid)
         self.output = pa.allocate_buffer(rows * WIDTHS[returns])
-        ctypes.memset(self.output.address, 0, self.output.size)
 
 
 def fitted(udf: str, series: pl.Series, param: str, kind: str) -> pl.Series:

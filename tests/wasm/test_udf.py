@@ -11,6 +11,7 @@ import pytest
 
 from dataflare_nb.errors import UdfError, WasmConfiguration, WasmInterrupted, WasmPluginExecution, WasmTimeout
 from dataflare_nb.wasm import Kernel, KernelPool, Udf, UdfCall, UdfFailed, udf
+from dataflare_nb.wasm.kernel import CHUNK
 
 from . import functions
 from .functions import divide, gained
@@ -122,13 +123,13 @@ def test_an_all_null_column_gives_nulls():
 
 
 def test_nulls_are_skipped_not_computed():
-    a = pl.Series("a", [1.0] * 40_000)
-    b = pl.Series("b", [None if i % 3 else 2.0 for i in range(40_000)])
-    assert divide.call([a, b]).to_list() == [None if i % 3 else 0.5 for i in range(40_000)]
+    a = pl.Series("a", [1.0] * 140_000)
+    b = pl.Series("b", [None if i % 3 else 2.0 for i in range(140_000)])
+    assert divide.call([a, b]).to_list() == [None if i % 3 else 0.5 for i in range(140_000)]
     assert functions.collatz.call([pl.Series("n", [None, 27], dtype=pl.Int64)]).to_list() == [None, 111]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 16383, 16384, 16385, 50_001])
+@pytest.mark.parametrize("rows", [0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3])
 def test_any_number_of_rows(rows: int):
     frame = pl.select(a=pl.int_range(rows).cast(pl.Float64), b=pl.lit(2.0))
     frame = frame.with_columns(b=pl.repeat(2.0, rows)) if rows else frame.clear()
@@ -148,25 +149,25 @@ def test_slices_and_chunks_are_read_right():
 
 
 def test_a_failing_row_is_named_with_its_line():
-    a = pl.Series("a", [1.0] * 30_000)
-    b = pl.Series("b", [0.0 if i == 20_001 else 1.0 for i in range(30_000)])
+    a = pl.Series("a", [1.0] * 90_000)
+    b = pl.Series("b", [0.0 if i == 70_001 else 1.0 for i in range(90_000)])
     with pytest.raises(UdfFailed) as caught:
         divide.call([a, b])
-    assert caught.value.row == 20_001
+    assert caught.value.row == 70_001
     assert caught.value.error == "ZeroDivisionError"
-    assert "divide: ZeroDivisionError: division by zero at row 20001 of the batch, functions.py, line " in str(
+    assert "divide: ZeroDivisionError: division by zero at row 70001 of the batch, functions.py, line " in str(
         caught.value
     )
     assert str(caught.value).endswith("`return a / b`")
 
 
 def test_failing_rows_are_told_apart():
-    a = pl.Series("a", [1.0] * 40_000)
-    b = pl.Series("b", [0.0 if i % 9_000 == 5 else 2.0 for i in range(40_000)])
+    a = pl.Series("a", [1.0] * 140_000)
+    b = pl.Series("b", [0.0 if i % 30_000 == 5 else 2.0 for i in range(140_000)])
     pool = KernelPool(divide.kernel)
     result, failures = pool.call_apart([a, b])
-    assert [failure.row for failure in failures] == [5, 9005, 18005, 27005, 36005]
-    assert set(result.gather([i for i in range(40_000) if i % 9_000 != 5])) == {0.5}
+    assert [failure.row for failure in failures] == [5, 30005, 60005, 90005, 120005]
+    assert set(result.gather([i for i in range(140_000) if i % 30_000 != 5])) == {0.5}
     pool.close()
 
 
