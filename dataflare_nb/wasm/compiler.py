@@ -68,20 +68,19 @@ def compile_function(
         name=function.__name__,
         params=tuple(params),
         returns=returns,
-        location=source.place(source.tree),
         sites=tuple(unit.sites),
         metered=unit.loops,
         vector=bool(vector),
         time_ms=time_ms,
     )
-    return Kernel(facts, attach_facts(module, facts), trusted=True)
+    return Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first))
 
 
 def _inner_function(
     unit: Unit, target: Compiled, is_compiled: Callable[[Any], bool]
 ) -> tuple[str, Sequence[Kind], Kind]:
     """Compile a udf that another one calls, once, as a function of its own."""
-    name = f"${target.function.__name__}.{id(target):x}"
+    name = unit.names.setdefault(id(target), f"${target.function.__name__}.{len(unit.names)}")
     kinds = [(param, Kind(kind)) for param, kind in target.params]
     returns = Kind(target.returns)
     if name not in unit.functions:

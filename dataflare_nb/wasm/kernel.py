@@ -30,21 +30,24 @@ _SHOWN = 1_000_000
 
 
 class Site(msgspec.Struct, frozen=True):
-    """A place in the source that can fail."""
+    """A place in the source that can fail; `line` counts from the first line of `function`."""
 
     error: str
     message: str
-    place: str
+    function: str
+    line: int
     text: str
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the module says about itself, in a section of its own."""
+    """What the module says about itself, in a section of its own.
+
+    Where the function stands is left out, so that running a cell again gives the same module.
+    """
 
     name: str
     params: tuple[tuple[str, str], ...]
     returns: str
-    location: str
     sites: tuple[Site, ...]
     metered: bool
     vector: bool
@@ -54,24 +57,35 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class UdfFailed(GuestError):  # noqa: N818 - as the rest of the family
     """A row on which the Python function would have raised. `row`, `error` and `place` say what and where."""
 
-    def __init__(self, name: str, row: int, site: Site) -> None:
-        self.row, self.error, self.place = row, site.error, site.place
+    def __init__(self, kernel: Kernel, row: int, site: Site) -> None:
+        name = kernel.facts.name
+        self.row, self.error, self.place = row, site.error, kernel.place(site)
         self.reason = f"{site.error}: {site.message}" if site.message else site.error
-        super().__init__(f"{name}: {self.reason} at row {row} of the batch, {site.place}: `{site.text}`", -1000)
+        super().__init__(f"{name}: {self.reason} at row {row} of the batch, {self.place}: `{site.text}`", -1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A column function that can be stored and sent: everything is in the bytes of its module."""
+    """A column function that can be stored and sent: everything is in the bytes of its module.
+
+    `origin` is the file or cell and the line where the function begins, for errors only.
+    """
 
     facts: Facts
     module: bytes = field(repr=False)
     trusted: bool = False
+    origin: tuple[str, int] | None = field(default=None, compare=False)
 
     @classmethod
-    def load(cls, module: bytes) -> Kernel:
+    def load(cls, module: bytes, *, origin: tuple[str, int] | None = None) -> Kernel:
         """Read a kernel that was stored. It runs metered, since nothing proves that it ends."""
-        return cls(read_facts(module), bytes(module))
+        return cls(read_facts(module), bytes(module), origin=origin)
+
+    def place(self, site: Site) -> str:
+        """Return where a site stands: `flights.py, line 12`, or `line 3 of gained` if the file is not known."""
+        if self.origin is None or site.function != self.facts.name:
+            return f"line {site.line} of {site.function}"
+        return f"{self.origin[0]}, line {self.origin[1] + site.line - 1}"
 
     @property
     def sha256(self) -> str:
@@ -134,7 +148,7 @@ class KernelPool:
         with self._pool.guest() as guest:
             failure = self._run(guest, prepared, 0)
         if failure is not None:
-            raise UdfFailed(self.kernel.facts.name, *failure)
+            raise UdfFailed(self.kernel, *failure)
         return self._result(prepared)
 
     def call_apart(self, columns: Sequence[pl.Series]) -> tuple[pl.Series, list[UdfFailed]]:
@@ -145,7 +159,7 @@ class KernelPool:
         row = 0
         with self._pool.guest() as guest:
             while (failure := self._run(guest, prepared, row)) is not None:
-                failures.append(UdfFailed(self.kernel.facts.name, *failure))
+                failures.append(UdfFailed(self.kernel, *failure))
                 row = failure[0] + 1
         return self._result(prepared), failures
 

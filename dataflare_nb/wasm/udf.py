@@ -80,7 +80,7 @@ class Udf:
     @property
     def source_location(self) -> str:
         """Where the function stands: `flights.py, line 12`."""
-        return self.kernel.facts.location
+        return self.source.place(self.source.tree)
 
     def __call__(self, *args: Any) -> Any:
         """Describe a call on columns, or compute one on numbers."""

@@ -21,11 +21,12 @@ class Unit:
     sites: list[Site] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
     functions: dict[str, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
     loops: bool = False
 
     def site(self, error: str, message: str, source: Source, node: ast.AST) -> int:
         """Return the number of a place that can fail; numbers start at 1."""
-        site = Site(error, message, source.place(node), source.text(node).strip())
+        site = Site(error, message, source.tree.name, getattr(node, "lineno", 1), source.text(node).strip())
         if site not in self.sites:
             self.sites.append(site)
         return self.sites.index(site) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -161,6 +162,11 @@ def test_a_failing_row_is_named_with_its_line():
     assert str(caught.value).endswith("`return a / b`")
 
 
+def test_a_row_that_fails_in_another_udf_names_that_one():
+    with pytest.raises(UdfFailed, match=r"nested: ZeroDivisionError.* at row 0 .*, line 3 of divide: `return a / b`"):
+        nested.call([pl.Series([1.0])])
+
+
 def test_failing_rows_are_told_apart():
     a = pl.Series("a", [1.0] * 140_000)
     b = pl.Series("b", [0.0 if i % 30_000 == 5 else 2.0 for i in range(140_000)])
@@ -181,6 +187,11 @@ def test_an_error_raised_by_the_function_is_told():
 def test_overflow_is_an_error_and_never_a_wrong_number():
     with pytest.raises(UdfFailed, match="OverflowError: the result does not fit into 64 bits at row 1"):
         functions.product.call([pl.Series([2, 2**62]), pl.Series([2, 2])])
+
+
+@udf
+def nested(a: float) -> float:
+    return divide(a, 0.0)
 
 
 @udf(max_execution_time="100ms")
@@ -385,3 +396,34 @@ def test_a_module_that_is_no_udf_is_not_a_kernel():
     for module in (b"", b"\0asm\1\0\0\0", b"\0asm\1\0\0\0\0\xff", gained.wasm_bytes[:-5]):
         with pytest.raises(WasmPluginLoad, match="not a compiled udf"):
             Kernel.load(module)
+
+
+def test_a_function_compiles_to_the_same_sum_wherever_it_stands():
+    import linecache
+    import subprocess
+    import sys
+
+    sums = set()
+    for filename, blank in (("cell_a.py", 0), ("cell_b.py", 7)):
+        text = "\n" * blank + "def f(a: float, b: float) -> float:\n    return a / b\n"
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+        scope: dict[str, object] = {}
+        exec(compile(text, filename, "exec"), scope)
+        made = udf(scope["f"])  # type: ignore[arg-type]
+        assert made.source_location == f"{filename}, line {blank + 1}"
+        with pytest.raises(UdfFailed, match=f"at row 0 of the batch, {filename}, line {blank + 2}: `return a / b`"):
+            made.call([pl.Series([1.0]), pl.Series([0.0])])
+        sums.add(made.sha256)
+    assert len(sums) == 1
+    program = "import sys; sys.path[:0] = sys.argv[1:]; from functions import through_others as f; print(f.sha256)"
+    places = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    there = subprocess.run([sys.executable, "-c", program, *places], capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == functions.through_others.sha256
+
+
+def test_a_stored_kernel_counts_lines_from_its_own_first():
+    kernel = Kernel.load(divide.wasm_bytes)
+    pool = KernelPool(kernel)
+    with pytest.raises(UdfFailed, match=r"at row 0 of the batch, line 3 of divide: `return a / b`"):
+        pool.call([pl.Series([1.0]), pl.Series([0.0])])
+    pool.close()
