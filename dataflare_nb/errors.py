@@ -34,12 +34,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
 
-_PACKAGE = str(Path(__file__).resolve().parent)
+_PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DataflareError(Exception):
@@ -127,7 +131,8 @@ class MalformedRow(ConnectorError):  # noqa: N818
         where = f"{file}:{line}" + (f", column `{column}`" if column else "")
         shown = f" in {raw[:120]!r}" if raw is not None else ""
         super().__init__(
-            f"{where}: {reason}{shown}. Mend the file, or read with on_error='dead_letter' to send such rows to .invalid"
+            f"{where}: {reason}{shown}. "
+            "Mend the file, or read with on_error='dead_letter' to send such rows to .invalid"
         )
 
 
@@ -219,3 +224,44 @@ def user_line() -> str:
         if label is not None:
             return f"{label[1].replace('Input ', '')}, line {frame.f_lineno}"
     return f"{Path(filename).name}, line {frame.f_lineno}"
+
+
+class located:  # noqa: N801 - reads as a word: `with located("filter"):`
+    """Put the step and the user's line before what an error raised inside says, unless it names the line already."""
+
+    __slots__ = ("_step", "where")
+
+    def __init__(self, step: str, where: str = "") -> None:
+        self._step = step
+        self.where = where or user_line()
+
+    def __enter__(self) -> str:
+        return self.where
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, DataflareError) and self.where not in str(error):
+            told = str(error)
+            for prefix in (self._step, self._step.replace("_", " ").split()[-1]):
+                told = told.removeprefix(f"{prefix}: ")
+            error.args = (f"{self._step} at {self.where}: {told}", *error.args[1:])
+
+
+def spelled(function: F) -> F:
+    """Refuse keywords that a function of the public face does not have, with the nearest that it has."""
+    code = function.__code__
+    first = int(code.co_varnames[:1] == ("self",))
+    known = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        for name in options:
+            if name not in known:
+                raise BadOption(
+                    f"{function.__name__} at {user_line()} has no option `{name}`; it has {listing(known, most=30)}."
+                    + nearest(name, known)
+                )
+        return function(*args, **options)
+
+    return call  # type: ignore[return-value]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import itertools
+import json
 import operator
-from collections.abc import Callable, Iterator, Mapping
+import re
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,10 +18,14 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from .errors import GraphFormat
 from .types import Schema
 
+_PICKLED = b"PLPYUDF"
+"""How Polars marks a pickled Python function inside what it writes."""
 
-class Expr(msgspec.Struct, frozen=True):
+
+class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Polars expression in a graph.
 
     `data` is Polars' own serialisation in base64. An expression with a Python function inside has none; it lives in
@@ -31,13 +40,16 @@ class Expr(msgspec.Struct, frozen=True):
     def of(cls, expr: pl.Expr) -> tuple[Expr, dict[str, pl.Expr]]:
         """Return the value, and the blobs it needs."""
         text = str(expr)
-        try:
-            data = expr.meta.serialize()
-        except pl.exceptions.ComputeError:
-            # Polars needs a pickler to write Python functions; in one process the object itself will do.
-            key = f"expr-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        data = _serialized(expr)
+        if data is None:
+            key = f"expr-{hashlib.sha256(text.encode()).hexdigest()[:12]}-{_ordinal(text, expr)}"
             return cls(text, blob=key), {key: expr}
         return cls(text, data=base64.b64encode(data).decode()), {}
+
+    @property
+    def readable(self) -> str:
+        """The expression as a person would write it."""
+        return readable(self.text)
 
     def load(self, blobs: Mapping[str, Any]) -> pl.Expr:
         """Return the expression. Raises KeyError when it lives in another process."""
@@ -50,7 +62,192 @@ class Expr(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=4096)
 def _load(data: str) -> pl.Expr:
-    return pl.Expr.deserialize(base64.b64decode(data))
+    try:
+        raw = base64.b64decode(data, validate=True)
+        if _PICKLED in raw:
+            raise GraphFormat("an expression holds a pickled Python function; reading it would run foreign code")
+        return pl.Expr.deserialize(raw)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise GraphFormat(f"an expression cannot be read: {error}") from None
+
+
+def _serialized(expr: pl.Expr) -> bytes | None:
+    """Return Polars' own writing, or None when a Python function is inside: that stays in this process."""
+    try:
+        data = expr.meta.serialize()
+    except pl.exceptions.ComputeError:
+        return None
+    return None if _PICKLED in data else data
+
+
+_numbers = itertools.count()
+_opaque: dict[str, list[tuple[weakref.ref[pl.Expr], int]]] = {}
+
+
+def _ordinal(text: str, expr: pl.Expr) -> int:
+    """Number the expressions that read the same and hold different functions."""
+    alive = [(ref, number) for ref, number in _opaque.get(text, []) if ref() is not None]
+    for ref, number in alive:
+        known = ref()
+        if known is not None and same(known, expr):
+            return number
+    number = next(_numbers) if alive or text in _opaque else 0
+    _opaque[text] = [*alive, (weakref.ref(expr), number)]
+    return number
+
+
+_COLUMN = re.compile(r'col\("(.*?)"\)')
+_STRING = re.compile(r'"(.*?)"(?=[)\]},.]|$)')
+_HELD = re.compile("\x00([cs])(\\d+)\x00")
+_PLAIN_NAME = re.compile(r"(?!(?:null|true|false|len|element)$)[^\W\d]\w*")
+_ALIAS = re.compile("(.*)\\.alias\\((\x00s\\d+\x00)\\)", re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def readable(text: str) -> str:
+    """Return Polars' text of an expression as a person would write it; what is not understood stays as it is.
+
+    >>> readable('[([(col("v")) >= (dyn int: 0)]) & (col("my w").is_not_null())].alias("ok")')
+    'ok = (v >= 0) & col("my w").is_not_null()'
+    """
+    held: list[str] = []
+
+    def hold(kind: str) -> Callable[[re.Match[str]], str]:
+        def keep(found: re.Match[str]) -> str:
+            held.append(found[1])
+            return f"\x00{kind}{len(held) - 1}\x00"
+
+        return keep
+
+    if "\x00" in text:
+        return text
+    plain = _STRING.sub(hold("s"), _COLUMN.sub(hold("c"), text))
+    try:
+        plain = _infix(plain)
+    except ValueError:
+        return text
+    plain = re.sub(r"\bdyn (?:int|float|str): ", "", plain).replace(".strict_cast(", ".cast(")
+    plain = re.sub(r", require_all=(?:true|false)\)", ")", plain)
+    plain = re.sub(r"(^|[(\[ ])\.when\(", r"\1when(", plain)
+    if (aliased := _ALIAS.fullmatch(plain)) is not None:
+        name = held[int(aliased[2][2:-1])]
+        plain = f"{name} = {_bare(aliased[1])}"
+
+    def release(found: re.Match[str]) -> str:
+        name = held[int(found[2])]
+        if found[1] == "s":
+            return f'"{name}"'
+        return name if _PLAIN_NAME.fullmatch(name) else f'col("{name}")'
+
+    return _HELD.sub(release, plain)
+
+
+def _infix(text: str) -> str:
+    """Write `[(a) + (b)]` as `a + b`, in parentheses where it stands before a method or inside another operation."""
+    out: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] != "[":
+            out.append(text[at])
+            at += 1
+            continue
+        end = _closing(text, at)
+        pair = _operands(text[at + 1 : end])
+        before, after = text[at - 1 : at], text[end + 1 : end + 2]
+        if pair is not None:
+            alone = before in ("", "(", "[", " ") and after in ("", ")", "]", ",")
+            out.append(_joined(*pair) if alone else f"({_joined(*pair)})")
+        elif before == "(" and after == ")" and text[at - 2 : at - 1].isalnum():
+            out.append(_infix(text[at + 1 : end]))
+        else:
+            out.append(f"[{_infix(text[at + 1 : end])}]")
+        at = end + 1
+    return "".join(out)
+
+
+def _joined(left: str, sign: str, right: str) -> str:
+    sides = []
+    for side, first in ((left, True), (right, False)):
+        inner = _operands(side[1:-1]) if side.startswith("[") and _closing(side, 0) == len(side) - 1 else None
+        chained = inner is not None and first and inner[1] == sign and sign in "+*&|"
+        sides.append(f"({_infix(side)})" if inner is not None and not chained else _infix(side))
+    return f"{sides[0]} {sign} {sides[1]}"
+
+
+def _operands(text: str) -> tuple[str, str, str] | None:
+    """Take `(a) + (b)` apart."""
+    if not text.startswith("(") or not text.endswith(")"):
+        return None
+    end = _closing(text, 0)
+    sign, found, rest = text[end + 1 :].strip().partition(" ")
+    if not found or not rest.startswith("(") or _closing(rest, 0) != len(rest) - 1:
+        return None
+    return text[1:end], sign, rest[1:-1]
+
+
+def _closing(text: str, start: int) -> int:
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] in "([{") - (text[at] in ")]}")
+        if depth == 0:
+            return at
+    raise ValueError("brackets do not close")
+
+
+def _bare(text: str) -> str:
+    return text[1:-1] if text.startswith("(") and _closing(text, 0) == len(text) - 1 else text
+
+
+def expand(expr: pl.Expr, schema: Schema, keys: Sequence[str] = ()) -> list[pl.Expr]:
+    """Return an aggregation of several columns, such as `pl.col("a", "b").sum()`, as one expression for each.
+
+    Wildcards leave the keys out, as in a `group_by`. What cannot be told apart comes back whole.
+    """
+    if not expr.meta.has_multiple_outputs():
+        return [expr]
+    frame = pl.LazyFrame(schema=schema)
+
+    def names_of(made: pl.Expr) -> list[str]:
+        return _names_in_groups(frame, made, keys)
+
+    try:
+        names = names_of(expr)
+        singles = [_one(json.loads(expr.meta.serialize(format="json")), at, names_of) for at in range(len(names))]
+        made = [_from_json(single).meta.undo_aliases().alias(name) for single, name in zip(singles, names, strict=True)]
+        # The form is Polars' own affair: what was made of it has to give the same columns.
+        wanted = frame.select(expr).collect_schema()
+        if any(single.meta.has_multiple_outputs() for single in made):
+            return [expr]
+        same_types = frame.select(*made).collect_schema() == Schema({name: wanted[name] for name in names})
+    except (pl.exceptions.PolarsError, ValueError, TypeError, LookupError):
+        return [expr]
+    return made if made and same_types else [expr]
+
+
+def _names_in_groups(frame: pl.LazyFrame, expr: pl.Expr, keys: Sequence[str]) -> list[str]:
+    if not keys:
+        return frame.select(expr).collect_schema().names()
+    return [name for name in frame.group_by(*keys).agg(expr).collect_schema() if name not in keys]
+
+
+def _one(tree: Any, at: int, names_of: Callable[[pl.Expr], list[str]]) -> Any:
+    """Replace each selection of columns in a written expression by the column it gives to output number `at`."""
+    match tree:
+        case {"Selector": _}:
+            return {"Column": names_of(_from_json(tree))[at]}
+        case {"Function": _} if len(names_of(_from_json(tree))) == 1:
+            # One column made of several, such as pl.sum_horizontal(pl.all()).
+            return tree
+        case dict():
+            return {key: _one(value, at, names_of) for key, value in tree.items()}
+        case list():
+            return [_one(value, at, names_of) for value in tree]
+        case _:
+            return tree
+
+
+def _from_json(tree: Any) -> pl.Expr:
+    return pl.Expr.deserialize(io.StringIO(json.dumps(tree)), format="json")
 
 
 def nodes(expr: pl.Expr) -> Iterator[pl.Expr]:
@@ -61,17 +258,25 @@ def nodes(expr: pl.Expr) -> Iterator[pl.Expr]:
 
 
 def row_fault(expr: pl.Expr) -> str | None:
-    """Return the part that looks beyond its own row, such as `col("x").sum()`, or None.
+    """Return the part that looks beyond its own row, such as `x.sum()`, or None.
 
     A Python function inside cannot be looked into and is trusted.
     """
-    for node in nodes(expr):
+    for node in nodes(expr.meta.undo_aliases()):
         try:
             if not node.meta.is_row_separable():
-                return str(node)
+                return readable(str(node))
         except pl.exceptions.PolarsError:
             continue
     return None
+
+
+def changes_height(expr: pl.Expr) -> bool:
+    """Tell whether an expression over rows gives more or fewer of them, as `drop_nulls` and `explode` do."""
+    try:
+        return not (expr.meta.is_length_preserving() or expr.meta.is_scalar())
+    except pl.exceptions.PolarsError:
+        return False
 
 
 def same(left: pl.Expr, right: pl.Expr) -> bool:
@@ -132,6 +337,8 @@ _UNARY: tuple[Callable[[pl.Expr], pl.Expr], ...] = (
     *(lambda e, t=t: e.cast(t, strict=False) for t in _DTYPES),
 )
 
+_WIDER: dict[type[pl.DataType], type[pl.DataType]] = {pl.Int32: pl.Int64, pl.UInt32: pl.UInt64}
+
 
 def decompose(expr: pl.Expr, schema: Schema, prefix: str) -> Split | None:
     """Split an aggregation into partial, merge and final steps, or return None when it has to see all rows at once.
@@ -179,16 +386,16 @@ class _Splitter:
             if same(expr, getattr(inner, name)()):
                 how = "sum" if name in ("count", "len") else name
                 widened = self._widened(inner) if name == "sum" else inner
-                return self._add(getattr(widened, name)(), lambda c, how=how: getattr(c, how)())
+                return self._add(getattr(widened, name)(), operator.methodcaller(how))
         for name in ("any", "all"):
             for ignore_nulls in (True, False):
                 if same(expr, getattr(inner, name)(ignore_nulls=ignore_nulls)):
-                    return self._add(expr, lambda c, n=name, i=ignore_nulls: getattr(c, n)(ignore_nulls=i))
+                    return self._add(expr, operator.methodcaller(name, ignore_nulls=ignore_nulls))
         for name in ("first", "last"):
             # A filter inside may leave nothing of a batch, and the null for "nothing" would win over a later value.
             if same(expr, getattr(inner, name)()) and inner.meta.is_length_preserving():
                 self.ordered = True
-                return self._add(expr, lambda c, n=name: getattr(c, n)())
+                return self._add(expr, operator.methodcaller(name))
         dtype = self._dtype(inner)
         if dtype is None or not dtype.is_numeric() or isinstance(dtype, pl.Decimal):
             return None
@@ -250,7 +457,7 @@ class _Splitter:
 
     def _widened(self, inner: pl.Expr) -> pl.Expr:
         dtype = self._dtype(inner)
-        wide = {pl.Int32: pl.Int64, pl.UInt32: pl.UInt64}.get(type(dtype)) if dtype is not None else None
+        wide = _WIDER.get(type(dtype)) if dtype is not None else None
         return inner.cast(wide) if wide is not None else inner
 
     def _dtype(self, inner: pl.Expr) -> pl.DataType | None:
@@ -268,8 +475,4 @@ def _same_build(expr: pl.Expr, rebuild: Callable[..., pl.Expr], *children: pl.Ex
 
 
 def _has_python(expr: pl.Expr) -> bool:
-    try:
-        expr.meta.serialize()
-    except pl.exceptions.ComputeError:
-        return True
-    return False
+    return _serialized(expr) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,30 +10,23 @@ import polars as pl
 
 from .connectors.frame import as_frame
 from .connectors.registry import make_source, source_options
-from .errors import BadOption, user_line
-from .graph import Graph, dtypes, node
+from .errors import BadOption, WrongType, located, spelled
+from .graph import Graph, dtypes, fingerprint, node
 from .stream import Stream
 
 Paths = str | Path | Sequence[str | Path]
 
 
 def read(source: str, *, blobs: Mapping[str, Any] | None = None, **options: Any) -> Stream:
-    """Read from a registered source by its name. `blobs` holds what its options name."""
-    where = user_line()
-    checked = source_options(source, options)
-    made = make_source(source, checked, blobs or {})
-    item = node.Read(
-        source=source,
-        options=checked,
-        schema=dtypes.to_json(made.schema),
-        bounded=made.bounded,
-        invalid_schema=dtypes.to_json(made.invalid_schema) if made.invalid_schema is not None else None,
-        where=where,
-    )
-    graph, head = Graph().add(item, blobs or {})
-    return Stream(graph, head)
+    """Read from a registered source by its name. `blobs` holds what its options name.
+
+    >>> read("rate", rows_per_second=10.0, rows=5).columns
+    ['value', 'timestamp']
+    """
+    return _read(f"read {source}", source, options, blobs or {})
 
 
+@spelled
 def read_parquet(
     path: Paths,
     *,
@@ -51,6 +43,7 @@ def read_parquet(
     return _files("parquet", path, columns=columns, splits=splits, watch=watch, watch_interval=watch_interval)
 
 
+@spelled
 def read_ipc(
     path: Paths,
     *,
@@ -63,6 +56,7 @@ def read_ipc(
     return _files("ipc", path, columns=columns, splits=splits, watch=watch, watch_interval=watch_interval)
 
 
+@spelled
 def read_csv(
     path: Paths,
     *,
@@ -104,6 +98,7 @@ def read_csv(
     )
 
 
+@spelled
 def read_ndjson(
     path: Paths,
     *,
@@ -131,51 +126,64 @@ def read_ndjson(
     )
 
 
+@spelled
 def from_frame(frame: Any) -> Stream:
     """Stream a frame that is already in memory: Polars, pandas, pyarrow, DuckDB, or anything that speaks Arrow.
 
     >>> from_frame(pl.DataFrame({"a": [1, 2]})).filter(pl.col("a") > 1).collect()["a"].to_list()
     [2]
     """
-    table = as_frame(frame)
-    key = _fingerprint(table)
-    return read("frame", blobs={key: table}, frame=key)
+    with located("from_frame"):
+        table = as_frame(frame)
+        key = fingerprint.of_frame(table)
+        return _read("from_frame", "frame", {"frame": key}, {key: table})
 
 
+@spelled
 def from_frames(frames: Iterable[Any]) -> Stream:
-    """Stream several frames of one schema, each a split with a watermark of its own."""
-    tables = [as_frame(frame) for frame in frames]
-    if not tables:
-        raise BadOption(f"from_frames at {user_line()} needs at least one frame for its schema")
-    keys = [f"{_fingerprint(table)}-{number}" for number, table in enumerate(tables)]
-    return read("frame", blobs=dict(zip(keys, tables, strict=True)), frames=keys)
+    """Stream several frames of one schema, each a split with a watermark of its own.
+
+    >>> from_frames([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2]})]).collect().height
+    2
+    """
+    with located("from_frames"):
+        if isinstance(frames, pl.DataFrame | str) or not isinstance(frames, Iterable):
+            raise WrongType(f"several frames are needed, such as a list, not {type(frames).__name__}")
+        tables = [as_frame(frame) for frame in frames]
+        if not tables:
+            raise BadOption("there is no frame; a stream needs at least one for its schema")
+        keys = [f"{fingerprint.of_frame(table)}-{number}" for number, table in enumerate(tables)]
+        return _read("from_frames", "frame", {"frames": keys}, dict(zip(keys, tables, strict=True)))
 
 
-def rate(
-    rows_per_second: float = 1.0, *, rows: int | None = None, splits: int = 1, seed: int | None = None
-) -> Stream:
-    """Make rows at a steady rate, with `value` and `timestamp`: for trying things out. Without `rows`, for ever."""
-    return read("rate", rows_per_second=rows_per_second, rows=rows, splits=splits, seed=seed)
+@spelled
+def rate(rows_per_second: float = 1.0, *, rows: int | None = None, splits: int = 1, seed: int | None = None) -> Stream:
+    """Make rows at a steady rate, with `value` and `timestamp`: for trying things out. Without `rows`, for ever.
+
+    >>> rate(1000.0, rows=3).collect()["value"].to_list()
+    [0, 1, 2]
+    """
+    options = {"rows_per_second": rows_per_second, "rows": rows, "splits": splits, "seed": seed}
+    return _read("rate", "rate", options, {})
 
 
 def _files(source: str, path: Paths, **options: Any) -> Stream:
     paths = [str(each) for each in path] if isinstance(path, list | tuple) else str(path)
     given = {name: value for name, value in options.items() if value is not None}
-    return read(source, path=paths, **given)
+    return _read(f"read_{source}", source, {"path": paths, **given}, {})
 
 
-_SAMPLED = 1_000_000
-
-
-def _fingerprint(frame: pl.DataFrame) -> str:
-    """Tell one frame from another; of very long ones evenly spaced pieces and the memory they are in."""
-    digest = hashlib.sha256(repr((frame.schema, frame.height)).encode())
-    if frame.height > _SAMPLED:
-        digest.update(str(id(frame)).encode())
-        step = frame.height // 64
-        frame = pl.concat([frame.slice(start, 256) for start in range(0, frame.height, step)])
-    try:
-        digest.update(frame.hash_rows(seed=0).to_arrow().buffers()[1].to_pybytes())
-    except pl.exceptions.PolarsError:
-        digest.update(str(id(frame)).encode())
-    return f"frame-{digest.hexdigest()[:12]}"
+def _read(step: str, source: str, options: Mapping[str, Any], blobs: Mapping[str, Any]) -> Stream:
+    with located(step) as where:
+        checked = source_options(source, options)
+        made = make_source(source, checked, blobs)
+        item = node.Read(
+            source=source,
+            options=checked,
+            schema=dtypes.to_json(made.schema),
+            bounded=made.bounded,
+            invalid_schema=dtypes.to_json(made.invalid_schema) if made.invalid_schema is not None else None,
+            where=where,
+        )
+        graph, head = Graph().add(item, blobs)
+        return Stream(graph, head)

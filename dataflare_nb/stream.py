@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import datetime as dt
+import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -16,8 +18,22 @@ from . import engine
 from .connectors.memory import MemoryBuffer
 from .connectors.registry import sink_options
 from .engine import Job
-from .errors import BadOption, BadWindow, GraphError, UnknownStage, WrongType, listing, nearest, user_line
-from .graph import Edge, Graph, draw, dtypes, node
+from .errors import (
+    BadOption,
+    BadWindow,
+    GraphError,
+    JobTimeout,
+    UnknownColumn,
+    UnknownStage,
+    WrongType,
+    listing,
+    located,
+    nearest,
+    spelled,
+    user_line,
+)
+from .expr import expand
+from .graph import Edge, Graph, draw, dtypes, fingerprint, node
 from .graph.schema import stored
 from .operators.functions import conform
 from .operators.wasm import WasmStage
@@ -25,7 +41,7 @@ from .runtime.plan import explain
 from .types import Clock
 from .wasm.plugin import Plugin
 from .wasm.udf import Udf, UdfCall
-from .windows import DurationLike, Duration, EarlySpec, WindowSpec
+from .windows import Duration, DurationLike, EarlySpec, WindowSpec
 
 Column: TypeAlias = "str | pl.Expr | UdfCall"
 PathLike: TypeAlias = "str | Path"
@@ -44,25 +60,31 @@ class Stream:
 
     # Column steps
 
-    def select(self, *exprs: Column, **named: Column) -> Stream:
+    def select(self, *exprs: Column | Iterable[Column], **named: Column) -> Stream:
         """Keep these columns, as `LazyFrame.select` does, one row at a time.
 
         >>> import dataflare_nb as flare
-        >>> flare.from_frame(pl.DataFrame({"a": [1], "b": [2]})).select("b").schema.names()
-        ['b']
+        >>> flare.from_frame(pl.DataFrame({"a": [1], "b": [2]})).select("b", double=pl.col("a") * 2).columns
+        ['b', 'double']
         """
-        stream, plain = self._with_udfs(exprs, named, keep_names=True)
+        stream, plain, _ = self._with_udfs("select", exprs, named)
         return stream._columns(node.Select, plain)
 
-    def with_columns(self, *exprs: Column, **named: Column) -> Stream:
+    def with_columns(self, *exprs: Column | Iterable[Column], **named: Column) -> Stream:
         """Add or replace columns, as `LazyFrame.with_columns` does, one row at a time.
 
         A call of a `@udf` on columns becomes a WebAssembly stage: `with_columns(gained=gained("dep", "arr"))`.
-        """
-        stream, plain = self._with_udfs(exprs, named, keep_names=False)
-        return stream._columns(node.WithColumns, plain) if plain else stream
 
-    def filter(self, *predicates: pl.Expr | str | UdfCall, **equal_to: Any) -> Stream:
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1]})).with_columns(b=pl.col("a") / 2).schema["b"]
+        Float64
+        """
+        stream, plain, temporary = self._with_udfs("with_columns", exprs, named)
+        if plain or stream is self:
+            stream = stream._columns(node.WithColumns, plain)
+        return stream._then(node.Drop(columns=temporary, where=user_line())) if temporary else stream
+
+    def filter(self, *predicates: Column | bool | Iterable[Column], **equal_to: Any) -> Stream:
         """Keep the rows for which all predicates are true; null is not true.
 
         >>> import dataflare_nb as flare
@@ -72,45 +94,82 @@ class Stream:
         """
         stream = self
         exprs = []
-        for predicate in predicates:
+        for predicate in _flat(predicates):
             if isinstance(predicate, UdfCall):
                 if predicate.udf.dtype != pl.Boolean:
                     raise WrongType(
-                        f"filter at {user_line()}: @udf {predicate.udf.name} returns {predicate.udf.dtype}, not a bool"
+                        f"filter at {user_line()}: @udf {predicate.udf.name} returns {predicate.udf.dtype}, "
+                        "and a filter needs Boolean"
                     )
                 stream = stream._udf(predicate, None)
             else:
                 exprs.append(_expr("filter", predicate))
         exprs += [pl.col(name) == value for name, value in equal_to.items()]
-        return stream._columns(node.Filter, exprs) if exprs or not predicates else stream
+        return stream._columns(node.Filter, exprs) if exprs or stream is self else stream
 
-    def drop(self, *columns: str) -> Stream:
-        """Leave columns out."""
-        return self._then(node.Drop(columns=_names("drop", columns), where=user_line()))
+    def drop(self, *columns: str | pl.Expr | Iterable[str]) -> Stream:
+        """Leave columns out: names or selectors.
 
-    def rename(self, columns: Mapping[str, str]) -> Stream:
-        """Give columns other names: `{"old": "new"}`."""
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1], "b": [2]})).drop("a").columns
+        ['b']
+        """
+        return self._then(node.Drop(columns=self._names("drop", columns), where=user_line()))
+
+    def rename(self, columns: Mapping[str, str] | Callable[[str], str]) -> Stream:
+        """Give columns other names: `{"old": "new"}`, or a function of the name. Event time and keys follow.
+
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1]})).rename({"a": "b"}).columns
+        ['b']
+        """
+        if callable(columns):
+            columns = {name: columns(name) for name in self.schema}
+        if not isinstance(columns, Mapping) or not columns:
+            raise BadOption(f"rename at {user_line()} takes a mapping such as {{'old': 'new'}}, not {columns!r}")
+        for name in (*columns, *columns.values()):
+            if not isinstance(name, str):
+                raise BadOption(f"rename at {user_line()}: {name!r} is not a name")
         return self._then(node.Rename(columns=dict(columns), where=user_line()))
 
-    def cast(self, dtypes_: Mapping[str, Any], *, strict: bool = True) -> Stream:
-        """Change the types of columns. A value that does not fit fails the job, or is null with `strict=False`."""
-        try:
-            schema = pl.Schema(dtypes_)
-            columns = dtypes.to_json(pl.LazyFrame(schema=schema).collect_schema())
-        except TypeError as error:
-            raise WrongType(f"cast at {user_line()}: {error}") from None
-        return self._then(node.Cast(columns=columns, strict=strict, where=user_line()))
+    @spelled
+    def cast(self, dtypes_: Mapping[str, Any] | Any, *, strict: bool = True) -> Stream:
+        """Change the types of columns, or of all. A value that does not fit fails the job, or is null if not `strict`.
 
-    def explode(self, *columns: str) -> Stream:
-        """Give each element of a list column a row of its own."""
-        return self._then(node.Explode(columns=_names("explode", columns), where=user_line()))
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1]})).cast({"a": pl.Float64}).schema["a"]
+        Float64
+        """
+        if not isinstance(dtypes_, Mapping):
+            dtypes_ = dict.fromkeys(self.schema, dtypes_)
+        if not dtypes_ or not all(isinstance(name, str) for name in dtypes_):
+            raise BadOption(
+                f"cast at {user_line()} takes a mapping such as {{'column': pl.Int64}}, or one type for all"
+            )
+        columns = _schema("cast", dtypes_)
+        return self._then(node.Cast(columns=dtypes.to_json(columns), strict=strict, where=user_line()))
 
-    def unnest(self, *columns: str) -> Stream:
-        """Put the fields of struct columns in their place."""
-        return self._then(node.Unnest(columns=_names("unnest", columns), where=user_line()))
+    def explode(self, *columns: str | pl.Expr | Iterable[str]) -> Stream:
+        """Give each element of a list column a row of its own.
+
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [[1, 2], [3]]})).explode("a").collect()["a"].to_list()
+        [1, 2, 3]
+        """
+        return self._then(node.Explode(columns=self._names("explode", columns), where=user_line()))
+
+    def unnest(self, *columns: str | pl.Expr | Iterable[str]) -> Stream:
+        """Put the fields of struct columns in their place.
+
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [{"x": 1, "y": 2}]})).unnest("a").columns
+        ['x', 'y']
+        """
+        return self._then(node.Unnest(columns=self._names("unnest", columns), where=user_line()))
 
     # Functions
 
+    @spelled
     def map_batches(
         self, function: Callable[[pl.DataFrame], pl.DataFrame], *, schema: Mapping[str, Any] | None = None
     ) -> Stream:
@@ -118,15 +177,21 @@ class Stream:
 
         It is called with frames of any height, must not look across batches, and has to return a frame of `schema`.
         Without `schema` the function is tried here on a frame without rows to learn what it returns.
+
+        >>> import dataflare_nb as flare
+        >>> numbers = flare.from_frame(pl.DataFrame({"a": [1, 2]}))
+        >>> numbers.map_batches(lambda frame: frame.with_columns(b=pl.col("a") * 2)).columns
+        ['a', 'b']
         """
         where = user_line()
         if not callable(function):
             raise WrongType(f"map_batches at {where}: {function!r} is not a function from frame to frame")
-        wanted = pl.Schema(schema) if schema is not None else _tried(function, self.schema, where)
-        key = f"{_word(getattr(function, '__name__', 'function'))}-{_code_hash(function)}"
+        wanted = _schema("map_batches", schema) if schema is not None else _tried(function, self.schema, where)
+        key = fingerprint.of_function(function)
         item = node.MapBatches(function=key, schema=dtypes.to_json(wanted), where=where)
         return self._then(item, {key: function})
 
+    @spelled
     def wasm(
         self,
         plugin: PathLike | Mapping[str, Any] | Plugin,
@@ -142,45 +207,63 @@ class Stream:
         a Filter's answer decides which rows stay. `output` renames a single returned column. Rows that the plugin
         refuses fail the job, or go to `.invalid` with `on_error="dead_letter"`.
         """
-        where = user_line()
-        if column is not None and columns is not None:
-            raise BadOption(f"wasm at {where}: give column= or columns=, not both")
-        names = (column,) if column is not None else tuple(columns) if columns is not None else None
-        if on_error not in ("fail", "dead_letter"):
-            raise BadOption(f"wasm at {where}: on_error={on_error!r}; it is 'fail' or 'dead_letter'")
-        for name in names or ():
-            if name not in self.schema:
-                raise _unknown(f"wasm at {where}", name, self.schema)
-        loaded = plugin if isinstance(plugin, Plugin) else Plugin.load(plugin)
-        stage = WasmStage(loaded, columns=names or (), output=output, on_error=on_error)
-        schema = stage.output_schema(self.schema)
-        key = f"{_word(loaded.config.name)}-{loaded.sha256[:12]}"
+        with located("wasm") as where:
+            if column is not None and columns is not None:
+                raise BadOption("give column= or columns=, not both")
+            if isinstance(columns, str):
+                raise BadOption(f"columns={columns!r} is one name; write column={columns!r}")
+            names = (column,) if column is not None else tuple(columns) if columns is not None else None
+            for name in names or ():
+                if name not in self.schema:
+                    raise UnknownColumn(
+                        f"the plugin is to read `{name}`; the stream has {listing(self.schema)}."
+                        + nearest(name, self.schema)
+                    )
+            loaded = plugin if isinstance(plugin, Plugin) else Plugin.load(plugin)
+            stage = WasmStage(loaded, columns=names or (), output=output, on_error=on_error)
+            try:
+                schema = stage.output_schema(self.schema)
+            finally:
+                stage.close()
+        key = f"{fingerprint.word(loaded.config.name)}-{loaded.sha256[:12]}"
         item = node.Wasm(
             plugin=key, columns=names, output=output, on_error=on_error, schema=dtypes.to_json(schema), where=where
         )
         return self._then(item, {key: loaded})
 
     def union(self, *others: Stream) -> Stream:
-        """Put streams of one schema together. Of bounded inputs the order is always the same."""
+        """Put streams of one schema together. Of bounded inputs the order is always the same.
+
+        >>> import dataflare_nb as flare
+        >>> one, two = (flare.from_frame(pl.DataFrame({"a": [n]})) for n in (1, 2))
+        >>> one.union(two).collect()["a"].to_list()
+        [1, 2]
+        """
         if not others:
             raise BadOption(f"union at {user_line()} needs another stream")
         graph = self.graph
         for other in others:
             if not isinstance(other, Stream):
-                raise WrongType(f"union at {user_line()}: {type(other).__name__} is not a Stream; flare.from_frame makes one")
-            graph = graph.merge(other.graph)
+                raise WrongType(
+                    f"union at {user_line()}: {type(other).__name__} is not a Stream; flare.from_frame makes one"
+                )
+            with located("union"):
+                graph = graph.merge(other.graph)
+        if isinstance(graph.nodes[self.head.partition(".")[0]], node.Write):
+            raise GraphError(f"union at {user_line()}: nothing comes after a sink; branch off before it")
         item = node.Union(inputs=(self.head, *(other.head for other in others)), where=user_line())
         graph, head = graph.add(item)
         return Stream(graph, head)
 
     # Time, keys, windows
 
+    @spelled
     def event_time(
         self,
         column: str,
         max_out_of_orderness: DurationLike = "0s",
         *,
-        idle_timeout: DurationLike | None | str = "auto",
+        idle_timeout: DurationLike | str | None = "auto",
         time_zone: str | None = None,
         unit: str | None = None,
         watermark_every: int | None = None,
@@ -193,18 +276,20 @@ class Stream:
         input tells the watermark each `watermark_every` rows of a split (65,536 by default), live input at each poll.
         Rows without a time go to `.invalid`.
         """
-        where = user_line()
-        slack = Duration.of(max_out_of_orderness, "max_out_of_orderness").fixed_us("max_out_of_orderness")
-        if idle_timeout == "auto":
-            idle = None if self.edge.bounded else 5_000_000
-        else:
-            idle = None if idle_timeout is None else Duration.of(idle_timeout, "idle_timeout").fixed_us("idle_timeout")
-        if unit is not None and unit not in ("s", "ms", "us", "ns"):
-            raise BadOption(f"event_time at {where}: unit={unit!r}; it is 's', 'ms', 'us' or 'ns'")
-        if watermark_every is not None and (not isinstance(watermark_every, int) or watermark_every < 1):
-            raise BadOption(f"event_time at {where}: watermark_every={watermark_every!r}; give a number of rows")
-        if time_zone is not None:
-            _check_zone(time_zone, where)
+        with located("event_time") as where:
+            if not isinstance(column, str):
+                raise BadOption(f"it takes the name of a column, not {column!r}; compute it before, in with_columns")
+            slack = _us(max_out_of_orderness, "max_out_of_orderness")
+            if idle_timeout == "auto":
+                idle = None if self.edge.bounded else 5_000_000
+            else:
+                idle = None if idle_timeout is None else _us(idle_timeout, "idle_timeout")
+            if unit is not None and unit not in ("s", "ms", "us", "ns"):
+                raise BadOption(f"unit={unit!r}; it is 's', 'ms', 'us' or 'ns'")
+            if watermark_every is not None and (type(watermark_every) is not int or watermark_every < 1):
+                raise BadOption(f"watermark_every={watermark_every!r}; it is a number of rows, at least 1")
+            if time_zone is not None:
+                _check_zone(time_zone)
         return self._then(
             node.EventTime(
                 column=column,
@@ -217,16 +302,24 @@ class Stream:
             )
         )
 
-    def key_by(self, *keys: str | pl.Expr, **named: pl.Expr) -> Stream:
-        """Say which columns tell the rows of one thing from those of another. Expressions are computed first."""
-        exprs = [key for key in keys if not isinstance(key, str)] + [e.alias(name) for name, e in named.items()]
-        names = [key if isinstance(key, str) else key.meta.output_name() for key in keys] + list(named)
-        if not names:
-            raise BadOption(f"key_by at {user_line()} names no column")
-        computed = [e for e in exprs if not (e.meta.is_column() and e.meta.output_name() in self.schema)]
+    def key_by(self, *keys: str | pl.Expr | Iterable[str | pl.Expr], **named: pl.Expr) -> Stream:
+        """Say which columns tell the rows of one thing from those of another. Expressions are computed first.
+
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1]})).key_by("a", odd=pl.col("a") % 2).edge.keys
+        ('a', 'odd')
+        """
+        exprs = [_expr("key_by", key) for key in _flat(keys)]
+        exprs += [_expr("key_by", key).alias(name) for name, key in named.items()]
+        if not exprs:
+            raise BadOption(f"key_by at {user_line()} names no column; for one result over all rows leave key_by out")
+        exprs = [single for expr in exprs for single in expand(expr, self.schema)]
+        computed = [e for e in exprs if not (e.meta.is_column() or _selects_itself(e))]
         stream = self._columns(node.WithColumns, computed) if computed else self
+        names = [name for e in exprs for name in _outputs(e, stream.schema)]
         return stream._then(node.KeyBy(keys=tuple(names), where=user_line()))
 
+    @spelled
     def window(
         self, window: WindowSpec, *, allowed_lateness: DurationLike = "0s", early: EarlySpec | None = None
     ) -> Stream:
@@ -236,20 +329,32 @@ class Stream:
         `.late`. `early` asks for results before the end: `every("1s")` or `after_count(100)`. With either, results
         have the columns `pane` (early, on_time, late) and `revision`.
         """
-        where = user_line()
-        if not isinstance(window, WindowSpec):
-            raise BadWindow(f"window at {where}: {window!r} is not a window; use flare.tumbling('1h'), hopping, session ...")
-        if early is not None and not isinstance(early, EarlySpec):
-            raise BadWindow(f"window at {where}: early={early!r}; use flare.every('1s') or flare.after_count(100)")
-        lateness = Duration.of(allowed_lateness, "allowed_lateness").fixed_us("allowed_lateness")
+        with located("window") as where:
+            if not isinstance(window, WindowSpec):
+                raise BadWindow(
+                    f"{window!r} is not a window; use flare.tumbling('1h'), flare.hopping, flare.session ..."
+                )
+            if early is not None and not isinstance(early, EarlySpec):
+                raise BadWindow(f"early={early!r}; use flare.every('1s') or flare.after_count(100)")
+            lateness = _us(allowed_lateness, "allowed_lateness")
         return self._then(node.Window(window=window, allowed_lateness=lateness, early=early, where=where))
 
-    def agg(self, *exprs: pl.Expr, **named: pl.Expr) -> Stream:
+    def agg(self, *exprs: pl.Expr | Iterable[pl.Expr], **named: pl.Expr) -> Stream:
         """Aggregate each window of each key with any Polars aggregation.
 
         The result has the keys, `window_start`, `window_end`, and one column per expression.
+
+        >>> import dataflare_nb as flare
+        >>> bids = flare.from_frame(pl.DataFrame({"who": ["a", "b", "a"], "price": [1, 2, 3]}))
+        >>> best = bids.key_by("who").window(flare.global_window()).agg(best=pl.col("price").max())
+        >>> best.collect().sort("who").rows()
+        [('a', 3), ('b', 2)]
         """
-        return self._columns(node.Aggregate, _exprs("agg", exprs, named))
+        made = [_expr("agg", e) for e in _flat(exprs)] + [_expr("agg", e).alias(n) for n, e in named.items()]
+        edge = self.edge
+        if edge.window is not None:
+            made = [single for expr in made for single in expand(expr, edge.schema, edge.keys)]
+        return self._columns(node.Aggregate, made)
 
     # Side outputs and names
 
@@ -264,20 +369,41 @@ class Stream:
         return self._side("invalid")
 
     def named(self, name: str) -> Stream:
-        """Give the last stage a name: it keeps it across runs, in displays, and for its state."""
-        if not isinstance(name, str) or not re.match(node.NAME_PATTERN, name):
-            raise BadOption(f"named({name!r}) at {user_line()}: a name is letters, digits, _ and -, at most 64")
+        """Give the last stage a name: it keeps it across runs, in displays, and for its state.
+
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1]})).filter(pl.col("a") > 0).named("positive")
+        Stream(read -> positive)
+        """
+        where = user_line()
+        if not isinstance(name, str) or not re.fullmatch(node.NAME_PATTERN, name):
+            raise BadOption(
+                f"named at {where}: {name!r} is not a name; a name is letters, digits, _ and -, starts with a letter "
+                "or _, and has at most 64"
+            )
         if "." in self.head:
-            raise BadOption(f"named at {user_line()}: a side output has its stage's name; select from it first")
+            raise BadOption(
+                f"named at {where}: `{self.head}` is a side output and has its stage's name; select from it first"
+            )
         item = msgspec.structs.replace(self.graph.nodes[self.head], id=name)
-        rest = self.graph.upstream(item.inputs) if item.inputs else Graph()
-        graph, head = rest.add(item, self.graph.blobs)
+        if not node.is_named(item):
+            raise BadOption(f"named at {where}: `{name}` looks like an id we give; choose another name")
+        rest = self.graph.upstream(item.inputs)
+        with located("named", where):
+            graph, head = rest.add(item, self.graph.blobs_of(item))
         return Stream(graph, head)
 
     def at(self, name: str) -> Stream:
-        """Return the stream as it is after an earlier named stage."""
-        self.graph.edge(name)
-        return Stream(self.graph, name)
+        """Return the stream as it is after an earlier stage of that name.
+
+        >>> import dataflare_nb as flare
+        >>> raw = flare.from_frame(pl.DataFrame({"a": [1]})).named("raw")
+        >>> raw.rename({"a": "b"}).at("raw").columns
+        ['a']
+        """
+        with located("at"):
+            self.graph.edge(name)
+        return Stream(self.graph.upstream([name]), name)
 
     # Looking
 
@@ -313,29 +439,48 @@ class Stream:
         return self.graph.upstream([self.head]).to_json(indent=indent)
 
     def __repr__(self) -> str:
-        path = [item.kind if item.id.startswith(f"{item.kind}-") else item.id for item in self.graph.upstream([self.head])]
-        return f"Stream({' -> '.join(path)}{'.' + self.head.partition('.')[2] if '.' in self.head else ''})"
+        path = [item.id if node.is_named(item) else item.kind for item in self.graph.upstream([self.head])]
+        side = self.head.partition(".")[2]
+        return f"Stream({' -> '.join(path)}{f'.{side}' if side else ''})"
 
     def _repr_html_(self) -> str:
         return draw.html(self.graph.upstream([self.head]))
 
     def __getattr__(self, name: str) -> Any:
-        methods = [m for m in dir(type(self)) if not m.startswith("_")]
-        raise AttributeError(f"a Stream has no `{name}`.{nearest(name, methods)}")
+        if name.startswith("_"):
+            raise AttributeError(name)
+        hint = f" Use {_ELSEWHERE[name]}." if name in _ELSEWHERE else nearest(name, _public(type(self)))
+        raise AttributeError(f"a Stream has no `{name}`, at {user_line()}.{hint}")
 
     # Running
 
-    def collect(self, *, workers: int | None = None, clock: Clock | None = None) -> pl.DataFrame:
-        """Run bounded input to the end and return the rows, like `LazyFrame.collect`."""
+    @spelled
+    def collect(
+        self, *, workers: int | None = None, clock: Clock | None = None, progress: bool = False
+    ) -> pl.DataFrame:
+        """Run bounded input to the end and return the rows, like `LazyFrame.collect`. `progress` shows a bar.
+
+        >>> import dataflare_nb as flare
+        >>> flare.from_frame(pl.DataFrame({"a": [1, 2]})).filter(pl.col("a") > 1).collect()["a"].to_list()
+        [2]
+        """
+        where = user_line()
         if not self.edge.bounded:
+            live = [
+                item.id for item in self.graph.upstream([self.head]) if isinstance(item, node.Read) and not item.bounded
+            ]
             raise GraphError(
-                "collect() needs input that ends, and this stream is live; use .run() and job.result(), or bound the source"
+                f"collect at {where} needs input that ends, and {listing(live)} never does; "
+                "use .run() and job.result(), or bound the source"
             )
         if isinstance(self.graph.nodes.get(self.head), node.Write):
-            raise GraphError("collect() returns rows, and this stream ends in a sink; use .run().wait()")
-        job = engine.run(self.graph, [self.head], workers=workers, clock=clock, register=False)
-        return job.wait().result()
+            raise GraphError(f"collect at {where} returns rows, and this stream ends in a sink; use .run().wait()")
+        bar = _bar(where) if progress else None
+        with located("collect", where):
+            job = engine.run(self.graph, [self.head], workers=workers, clock=clock, register=False)
+        return (_watched(job, bar) if bar is not None else job.wait()).result()
 
+    @spelled
     def run(
         self,
         name: str | None = None,
@@ -351,15 +496,16 @@ class Stream:
         row may take, or "throughput": batches adapt to it (50 ms for live input, throughput for bounded). Rows written
         by a live job become visible each `commit_every` (10 s). Without a sink, `job.result()` has the rows.
         """
-        return engine.run(
-            self.graph,
-            [self.head],
-            name=name,
-            workers=workers,
-            latency=latency,
-            commit_every=commit_every,
-            clock=clock,
-        )
+        with located("run"):
+            return engine.run(
+                self.graph,
+                [self.head],
+                name=name,
+                workers=workers,
+                latency=latency,
+                commit_every=commit_every,
+                clock=clock,
+            )
 
     # Sinks
 
@@ -368,48 +514,49 @@ class Stream:
 
         Options: `mode` ("error", "overwrite", "append"), `compression`, `max_rows_per_file`, `max_bytes_per_file`.
         """
-        return self.write("parquet", path=str(path), **options)
+        return self._write("write_parquet", "parquet", {"path": str(path), **options}, {})
 
     def write_csv(self, path: PathLike, **options: Any) -> Stream:
         """Write CSV: one file if `path` ends in .csv, else a folder of parts.
 
         Options: `mode`, `include_header`, `separator`, `max_rows_per_file`, `max_bytes_per_file`.
         """
-        return self.write("csv", path=str(path), **options)
+        return self._write("write_csv", "csv", {"path": str(path), **options}, {})
 
     def write_ndjson(self, path: PathLike, **options: Any) -> Stream:
         """Write one JSON object per line. Options: `mode`, `max_rows_per_file`, `max_bytes_per_file`."""
-        return self.write("ndjson", path=str(path), **options)
+        return self._write("write_ndjson", "ndjson", {"path": str(path), **options}, {})
 
     def write_ipc(self, path: PathLike, **options: Any) -> Stream:
         """Write Arrow IPC (Feather). Options: `mode`, `compression`, `max_rows_per_file`, `max_bytes_per_file`."""
-        return self.write("ipc", path=str(path), **options)
+        return self._write("write_ipc", "ipc", {"path": str(path), **options}, {})
 
     def to_memory(self, buffer: MemoryBuffer) -> Stream:
         """Append the rows to a `MemoryBuffer` of yours."""
         if not isinstance(buffer, MemoryBuffer):
             raise WrongType(f"to_memory at {user_line()}: {type(buffer).__name__} is not a flare.MemoryBuffer")
-        key = f"buffer-{id(buffer):x}"
-        return self._write("memory", {"buffer": key}, {key: buffer})
+        key = fingerprint.of_object("buffer", buffer)
+        return self._write("to_memory", "memory", {"buffer": key}, {key: buffer})
 
     def for_each_batch(self, function: Callable[[pl.DataFrame, int], None]) -> Stream:
         """Call `function(frame, epoch)` on each batch, at least once."""
         if not callable(function):
             raise WrongType(f"for_each_batch at {user_line()}: {function!r} is not a function (frame, epoch)")
-        key = f"{_word(getattr(function, '__name__', 'function'))}-{_code_hash(function)}"
-        return self._write("for_each_batch", {"function": key}, {key: function})
+        key = fingerprint.of_function(function)
+        return self._write("for_each_batch", "for_each_batch", {"function": key}, {key: function})
 
     def write(self, sink: str, **options: Any) -> Stream:
         """Write to a registered sink by its name."""
-        return self._write(sink, options, {})
+        return self._write(f"write {sink}", sink, options, {})
 
     # Building
 
-    def _write(self, sink: str, options: Mapping[str, Any], blobs: Mapping[str, Any]) -> Stream:
-        if isinstance(self.graph.nodes.get(self.head), node.Write):
-            raise GraphError(f"write at {user_line()}: the stream already ends in a sink; write from the stage before it")
-        checked = sink_options(sink, options)
-        return self._then(node.Write(sink=sink, options=checked, where=user_line()), blobs)
+    def _write(self, step: str, sink: str, options: Mapping[str, Any], blobs: Mapping[str, Any]) -> Stream:
+        with located(step) as where:
+            if isinstance(self.graph.nodes.get(self.head), node.Write):
+                raise GraphError("the stream already ends in a sink; write from the stage before it")
+            checked = sink_options(sink, options)
+            return self._then(node.Write(sink=sink, options=checked, where=where), blobs)
 
     def _then(self, item: node.AnyNode, blobs: Mapping[str, Any] | None = None) -> Stream:
         last = self.graph.nodes.get(self.head)
@@ -419,33 +566,69 @@ class Stream:
         return Stream(graph, head)
 
     def _columns(
-        self, kind: type[node.Select] | type[node.WithColumns] | type[node.Filter] | type[node.Aggregate], exprs: Sequence[pl.Expr]
+        self,
+        kind: type[node.Select] | type[node.WithColumns] | type[node.Filter] | type[node.Aggregate],
+        exprs: Sequence[pl.Expr],
     ) -> Stream:
         if not exprs:
             raise BadOption(f"{kind.__struct_config__.tag} at {user_line()} needs at least one expression")
         values, blobs = stored(exprs)
         return self._then(kind(exprs=values, where=user_line()), blobs)
 
+    def _names(self, step: str, columns: Iterable[Any]) -> tuple[str, ...]:
+        names: list[str] = []
+        for column in _flat(columns):
+            if isinstance(column, pl.Expr):
+                names += _outputs(column, self.schema)
+            elif isinstance(column, str):
+                names.append(column)
+            else:
+                raise BadOption(f"{step} at {user_line()} takes names of columns, not {column!r}")
+        if not names:
+            raise BadOption(f"{step} at {user_line()} names no column; the stream has {listing(self.schema)}")
+        return tuple(dict.fromkeys(names))
+
     def _udf(self, call: UdfCall, output: str | None) -> Stream:
-        key = f"{_word(call.udf.name)}-{call.udf.sha256[:12]}"
+        key = f"{fingerprint.word(call.udf.name)}-{call.udf.sha256[:12]}"
         return self._then(node.Udf(udf=key, args=call.args, output=output, where=user_line()), {key: call.udf.kernel})
 
     def _with_udfs(
-        self, exprs: Sequence[Column], named: Mapping[str, Column], *, keep_names: bool
-    ) -> tuple[Stream, list[pl.Expr]]:
-        """Put the calls of udfs before the plain expressions, which in a `select` name their results."""
-        stream, plain = self, []
-        step = "select" if keep_names else "with_columns"
-        for name, value in [(None, e) for e in exprs] + list(named.items()):
-            if isinstance(value, UdfCall):
-                output = name or value.udf.name
-                stream = stream._udf(value, output)
-                if keep_names:
-                    plain.append(pl.col(output))
+        self, step: str, exprs: Iterable[Any], named: Mapping[str, Any]
+    ) -> tuple[Stream, list[pl.Expr], tuple[str, ...]]:
+        """Put the calls of udfs before the plain expressions, and return these with the columns to drop at the end.
+
+        All of them see the columns as they were before the step, as in Polars: where a call would replace a column
+        that others may read, its result waits under another name.
+        """
+        columns = [(None, value) for value in _flat(exprs)] + list(named.items())
+        outputs = [name or value.udf.name for name, value in columns if isinstance(value, UdfCall)]
+        if not outputs:
+            return self, [_named(_expr(step, value), name) for name, value in columns], ()
+        if len(set(outputs)) < len(outputs):
+            raise BadOption(
+                f"{step} at {user_line()} makes two columns of one name: {listing(outputs)}; name them apart"
+            )
+        stream = self
+        plain: list[pl.Expr] = []
+        waiting: list[str] = []
+        direct: list[str] = []
+        for name, value in columns:
+            if not isinstance(value, UdfCall):
+                plain += expand(_named(_expr(step, value), name), self.schema)
+                continue
+            output = made = name or value.udf.name
+            while len(columns) > 1 and (made in stream.schema or (made != output and made in outputs)):
+                made += "_"
+            stream = stream._udf(value, made)
+            if step == "select" or made != output:
+                plain.append(pl.col(made).alias(output))
+                waiting.append(made)
             else:
-                expr = _expr(step, value)
-                plain.append(expr.alias(name) if name is not None else expr)
-        return stream, plain
+                direct.append(output)
+        for name in direct:
+            if any(name in _outputs(expr, stream.schema) for expr in plain):
+                raise BadOption(f"{step} at {user_line()} makes two columns named `{name}`; name them apart")
+        return stream, plain, () if step == "select" else tuple(waiting)
 
     def _side(self, tag: str) -> Stream:
         """Return the side output of the nearest stage upstream that has one."""
@@ -455,7 +638,8 @@ class Stream:
             found = [node_id for node_id in waiting if tag in self.graph.edges[node_id].sides]
             if len(found) > 1:
                 raise UnknownStage(
-                    f".{tag} at {user_line()}: several stages have one: {listing(found)}; name it: .at('{found[0]}').{tag}"
+                    f".{tag} at {user_line()}: several stages have one: {listing(found)}; "
+                    f"name it: .at('{found[0]}').{tag}"
                 )
             if found:
                 return Stream(self.graph, f"{found[0]}.{tag}")
@@ -469,6 +653,7 @@ class Stream:
         raise UnknownStage(f".{tag} at {user_line()}: no stage of this stream has one; {hint}")
 
 
+@spelled
 def run(
     *streams: Stream,
     name: str | None = None,
@@ -484,15 +669,96 @@ def run(
     for stream in streams:
         if not isinstance(stream, Stream):
             raise WrongType(f"run at {user_line()}: {type(stream).__name__} is not a Stream")
-        graph = graph.merge(stream.graph)
+        with located("run"):
+            graph = graph.merge(stream.graph)
     heads = list(dict.fromkeys(stream.head for stream in streams))
-    return engine.run(
-        graph, heads, name=name, workers=workers, latency=latency, commit_every=commit_every, clock=clock
-    )
+    with located("run"):
+        return engine.run(
+            graph, heads, name=name, workers=workers, latency=latency, commit_every=commit_every, clock=clock
+        )
 
 
-def _exprs(step: str, exprs: Sequence[Any], named: Mapping[str, Any]) -> list[pl.Expr]:
-    return [_expr(step, e) for e in exprs] + [_expr(step, e).alias(name) for name, e in named.items()]
+_ELSEWHERE = {
+    "group_by": "key_by(...).window(...).agg(...)",
+    "groupby": "key_by(...).window(...).agg(...)",
+    "group_by_dynamic": "window(flare.tumbling('1h')) or window(flare.hopping('1h', every='5m'))",
+    "rolling": "window(flare.hopping('1h', every='5m'))",
+    "where": "filter",
+    "sink_parquet": "write_parquet",
+    "sink_csv": "write_csv",
+    "sink_ipc": "write_ipc",
+    "sink_ndjson": "write_ndjson",
+    "collect_schema": "schema",
+    "concat": "union",
+    "map": "map_batches or @flare.udf",
+    "apply": "map_batches or @flare.udf",
+    "sort": "collect().sort(...): a stream has no last row",
+    "head": "collect().head(...), or job.peek(...) of a live one",
+    "limit": "collect().head(...), or job.peek(...) of a live one",
+    "unique": "key_by(...).window(...).agg(pl.all().first())",
+}
+"""Where the things are that a Polars, pandas or Spark user looks for."""
+
+
+def _public(kind: type) -> list[str]:
+    return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    """Take lists of expressions apart, as Polars does."""
+    return [item for value in values for item in (_flat(value) if isinstance(value, list | tuple) else [value])]
+
+
+def _named(expr: pl.Expr, name: str | None) -> pl.Expr:
+    return expr if name is None else expr.alias(name)
+
+
+def _outputs(expr: pl.Expr, schema: pl.Schema) -> list[str]:
+    """Return the columns that an expression gives, none where it cannot be resolved: the step will say why."""
+    try:
+        return pl.LazyFrame(schema=schema).select(expr).collect_schema().names()
+    except pl.exceptions.PolarsError:
+        return [] if expr.meta.has_multiple_outputs() else [expr.meta.output_name()]
+
+
+def _selects_itself(expr: pl.Expr) -> bool:
+    """Tell whether this is `pl.col("x").alias("x")`, as expanding a selector gives."""
+    return expr.meta.undo_aliases().meta.is_column() and expr.meta.root_names() == [expr.meta.output_name()]
+
+
+def _schema(step: str, columns: Mapping[str, Any]) -> pl.Schema:
+    """Read a user's schema, in which types may be classes or Python types."""
+    try:
+        return pl.LazyFrame(schema=pl.Schema(columns)).collect_schema()
+    except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise WrongType(f"{step} at {user_line()}: {str(error).splitlines()[0]}; types are such as pl.Int64") from None
+
+
+def _us(value: DurationLike, what: str) -> int:
+    return Duration.of(value, what).fixed_us(what)
+
+
+def _bar(where: str) -> Any:
+    try:
+        return importlib.import_module("tqdm.auto").tqdm
+    except ImportError:
+        raise BadOption(
+            f"collect at {where}: progress=True shows its bar with tqdm, which is not installed; "
+            'pip install "dataflare-nb[demo]"'
+        ) from None
+
+
+def _watched(job: Job, bar: Any) -> Job:
+    """Wait for a job and show how far it is."""
+    with bar(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as shown:
+        while True:
+            try:
+                job.wait(0.1)
+                shown.update(1.0 - shown.n)
+                return job
+            except JobTimeout:
+                done = job.read().progress
+                shown.update(max(0.0, (done or 0.0) - shown.n))
 
 
 def _expr(step: str, value: Any) -> pl.Expr:
@@ -500,20 +766,19 @@ def _expr(step: str, value: Any) -> pl.Expr:
         return value
     if isinstance(value, str):
         return pl.col(value)
+    at = f"{step} at {user_line()}"
     if isinstance(value, UdfCall | Udf):
-        raise WrongType(f"{step} at {user_line()}: a @udf goes into with_columns, select or filter, or use {value!r}.expr(...)")
-    if callable(value) and not isinstance(value, pl.Series):
-        raise WrongType(f"{step} at {user_line()}: {value!r} is a function; use map_batches, or @flare.udf")
-    if isinstance(value, list | tuple | dict | pl.Series | pl.DataFrame | pl.LazyFrame):
-        raise WrongType(f"{step} at {user_line()} takes expressions such as pl.col('x') * 2, not {type(value).__name__}")
+        shown = repr(value) if isinstance(value, UdfCall) else f"{value.name}(...)"
+        raise WrongType(f"{at}: {shown} is a @udf, which goes into with_columns, select or filter, as {shown}")
+    if callable(value) and not isinstance(value, pl.Series | type):
+        name = getattr(value, "__name__", repr(value))
+        polars = (getattr(value, "__module__", None) or "").startswith("polars")
+        raise WrongType(
+            f"{at}: `{name}` is a function; " + (f"call it: {name}()" if polars else "use map_batches, or @flare.udf")
+        )
+    if not isinstance(value, bool | int | float | bytes | Decimal | dt.date | dt.time | dt.timedelta | None):
+        raise WrongType(f"{at} takes expressions such as pl.col('x') * 2, not {type(value).__name__}")
     return pl.lit(value)
-
-
-def _names(step: str, columns: Sequence[Any]) -> tuple[str, ...]:
-    names = tuple(columns[0]) if len(columns) == 1 and isinstance(columns[0], list | tuple) else tuple(columns)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise BadOption(f"{step} at {user_line()} takes names of columns")
-    return names
 
 
 def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema, where: str) -> pl.Schema:
@@ -527,37 +792,8 @@ def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema, 
         ) from error
 
 
-def _code_hash(function: Any) -> str:
-    """Tell one function from another: its code and what it closes over, so that a cell run again finds its stage."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        seed = repr(type(function)) + getattr(function, "__qualname__", "")
-    else:
-        cells = [repr(c.cell_contents) if _plain(c) else "" for c in getattr(function, "__closure__", None) or ()]
-        constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
-        seed = repr((code.co_code, constants, code.co_names, getattr(function, "__defaults__", None) is None, cells))
-    return hashlib.sha256(seed.encode()).hexdigest()[:12]
-
-
-def _plain(cell: Any) -> bool:
-    try:
-        return isinstance(cell.cell_contents, int | float | str | bytes | bool | type(None))
-    except ValueError:
-        return False
-
-
-def _word(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", name) or "function"
-
-
-def _check_zone(zone: str, where: str) -> None:
+def _check_zone(zone: str) -> None:
     try:
         pl.Series([0]).cast(pl.Datetime("us", zone)).dt.replace_time_zone(None)
-    except pl.exceptions.PolarsError:
-        raise BadOption(f"event_time at {where}: time_zone={zone!r} is not a time zone such as 'America/New_York'") from None
-
-
-def _unknown(at: str, name: str, schema: pl.Schema) -> GraphError:
-    from .errors import UnknownColumn
-
-    return UnknownColumn(f"{at} reads `{name}`; the stream has {listing(schema)}.{nearest(name, schema)}")
+    except (pl.exceptions.PolarsError, TypeError):
+        raise BadOption(f"time_zone={zone!r} is not a time zone such as 'America/New_York'") from None

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from .errors import BadWindow
+from .errors import BadOption, BadWindow, located, spelled
 
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _UNIT_DAYS = {"d": 1, "w": 7}
@@ -45,27 +45,30 @@ class Duration(msgspec.Struct, frozen=True):
         if isinstance(value, timedelta):
             return cls._from_us(value // timedelta(microseconds=1), what)
         if not isinstance(value, str):
-            raise BadWindow(f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' or a timedelta")
+            raise BadOption(f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' or a timedelta")
         if value in ("0", "0s"):
             return cls("0s")
+        if value.startswith("-"):
+            raise BadOption(f"{what} is {value!r}; it cannot be negative")
         parts = _PART.findall(value)
         if not parts or "".join(n + u for n, u in parts) != value:
-            raise BadWindow(
-                f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' (units: us ms s m h d w mo q y) or a timedelta"
+            raise BadOption(
+                f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' (units: us ms s m h d w mo q y) "
+                "or a timedelta"
             )
         us = sum(int(n) * _UNITS_US.get(u, 0) for n, u in parts)
         days = sum(int(n) * _UNIT_DAYS.get(u, 0) for n, u in parts)
         months = sum(int(n) * _UNIT_MONTHS.get(u, 0) for n, u in parts)
         if us + days * DAY_US + months * 31 * DAY_US >= _LIMIT_US:
-            raise BadWindow(f"{what} is {value!r}, longer than event time can count")
+            raise BadOption(f"{what} is {value!r}, longer than event time can count")
         if months and (us or days):
-            raise BadWindow(f"{what} is {value!r}; months do not mix with smaller units")
+            raise BadOption(f"{what} is {value!r}; months do not mix with smaller units")
         return cls(value, us=us, days=days, months=months)
 
     @classmethod
     def _from_us(cls, us: int, what: str) -> Duration:
         if us < 0:
-            raise BadWindow(f"{what} is negative")
+            raise BadOption(f"{what} is {us} microseconds; it cannot be negative")
         if us == 0:
             return cls("0s")
         for unit in ("h", "m", "s", "ms", "us"):
@@ -82,7 +85,7 @@ class Duration(msgspec.Struct, frozen=True):
     def fixed_us(self, what: str) -> int:
         """Microseconds, a day being 24 hours. Months have no fixed length and are refused."""
         if self.months:
-            raise BadWindow(f"{what} is '{self.text}'; months and years have no fixed length here, use days or less")
+            raise BadOption(f"{what} is '{self.text}'; months and years have no fixed length here, use days or less")
         return self.us + self.days * DAY_US
 
 
@@ -167,6 +170,7 @@ class AfterCount(msgspec.Struct, frozen=True, tag="after_count"):
 EarlySpec: TypeAlias = Every | AfterCount
 
 
+@spelled
 def tumbling(size: DurationLike, *, offset: DurationLike = "0s") -> Tumbling:
     """Return windows of `size` side by side; `offset` shifts their starts (less than one size).
 
@@ -176,65 +180,104 @@ def tumbling(size: DurationLike, *, offset: DurationLike = "0s") -> Tumbling:
     >>> str(tumbling("1d", offset="5h"))
     'tumbling(1d, offset=5h)'
     """
-    size, offset = _positive(size, "the size"), Duration.of(offset, "the offset")
-    _check_offset(offset, size, "size")
-    return Tumbling(size, offset)
+    with located("tumbling"):
+        length, shift = _length(size, "size"), _duration(offset, "offset")
+        _check_offset(shift, length, "size")
+        return Tumbling(length, shift)
 
 
+@spelled
 def hopping(size: DurationLike, every: DurationLike, *, offset: DurationLike = "0s") -> Hopping:
     """Return windows of `size` that start `every` so often.
 
     Raises BadWindow when `every` is larger than `size`: rows between two windows would be in none.
+
+    >>> str(hopping("1h", every="5m"))
+    'hopping(1h, every=5m)'
     """
-    size, every_, offset = _positive(size, "the size"), _positive(every, "every"), Duration.of(offset, "the offset")
-    if every_.fixed_us("every") > size.fixed_us("the size"):
-        raise BadWindow(
-            f"hopping({size}, every={every_}): every is larger than size, so the rows between two windows would be in "
-            f"none. Use tumbling('{every_}') or a size of at least {every_}"
-        )
-    _check_offset(offset, every_, "every")
-    return Hopping(size, every_, offset)
+    with located("hopping"):
+        length, step, shift = _length(size, "size"), _length(every, "every"), _duration(offset, "offset")
+        if _fixed(step, "every") > _fixed(length, "size"):
+            raise BadWindow(
+                f"every={step} is larger than size={length}, so the rows between two windows would be in none. "
+                f"Use tumbling('{step}'), or a size of at least {step}"
+            )
+        _check_offset(shift, step, "every")
+        return Hopping(length, step, shift)
 
 
+@spelled
 def cumulative(max: DurationLike, step: DurationLike, *, offset: DurationLike = "0s") -> Cumulative:
     """Return windows that start each `max` and give a result each `step`: one day so far, hour by hour.
 
     Raises BadWindow when `step` does not divide `max`.
+
+    >>> str(cumulative("1d", step="1h"))
+    'cumulative(1d, step=1h)'
     """
-    max_, step_, offset = _positive(max, "max"), _positive(step, "step"), Duration.of(offset, "the offset")
-    if max_.fixed_us("max") % step_.fixed_us("step"):
-        raise BadWindow(f"cumulative({max_}, step={step_}): max is not a multiple of step, so the last step would be cut")
-    _check_offset(offset, max_, "max")
-    return Cumulative(max_, step_, offset)
+    with located("cumulative"):
+        whole, part, shift = _length(max, "max"), _length(step, "step"), _duration(offset, "offset")
+        if _fixed(whole, "max") % _fixed(part, "step"):
+            raise BadWindow(f"max={whole} is not a multiple of step={part}, so the last step would be cut")
+        _check_offset(shift, whole, "max")
+        return Cumulative(whole, part, shift)
 
 
+@spelled
 def session(gap: DurationLike) -> Session:
-    """Return sessions: rows of one key at a distance of at most `gap` belong together (an exact gap still does)."""
-    duration = _positive(gap, "the gap")
-    duration.fixed_us("the gap")
-    return Session(duration)
+    """Return sessions: rows of one key at a distance of at most `gap` belong together (an exact gap still does).
+
+    >>> str(session("30m"))
+    'session(30m)'
+    """
+    with located("session"):
+        length = _length(gap, "gap")
+        _fixed(length, "gap")
+        return Session(length)
 
 
+@spelled
 def count(n: int) -> Count:
-    """Return windows of `n` rows per key. What is left when the input ends is given as a smaller window."""
-    return Count(_positive_int(n, "count(n)"))
+    """Return windows of `n` rows per key. What is left when the input ends is given as a smaller window.
+
+    >>> str(count(100))
+    'count(100)'
+    """
+    with located("count"):
+        return Count(_rows(n))
 
 
 def global_window() -> Global:
-    """Return one window over everything: a result when the input ends, and early ones if asked for."""
+    """Return one window over everything: a result when the input ends, and early ones if asked for.
+
+    >>> str(global_window())
+    'global_window()'
+    """
     return Global()
 
 
+@spelled
 def every(period: DurationLike) -> Every:
-    """Ask for early results each `period` of processing time, for windows that have changed."""
-    duration = _positive(period, "the period")
-    duration.fixed_us("the period")
-    return Every(duration)
+    """Ask for early results each `period` of processing time, for windows that have changed.
+
+    >>> str(every("1s"))
+    'every(1s)'
+    """
+    with located("every"):
+        length = _length(period, "period")
+        _fixed(length, "period")
+        return Every(length)
 
 
+@spelled
 def after_count(n: int) -> AfterCount:
-    """Ask for an early result each time a window of a key has gained `n` rows, looked at when time is told."""
-    return AfterCount(_positive_int(n, "after_count(n)"))
+    """Ask for an early result each time a window of a key has gained `n` rows, looked at when time is told.
+
+    >>> str(after_count(100))
+    'after_count(100)'
+    """
+    with located("after_count"):
+        return AfterCount(_rows(n))
 
 
 def pane_us(size: int, every: int) -> int:
@@ -247,19 +290,36 @@ def durations(spec: WindowSpec) -> Iterable[Duration]:
     return (value for name in spec.__struct_fields__ if isinstance(value := getattr(spec, name), Duration))
 
 
-def _positive(value: DurationLike, what: str) -> Duration:
-    duration = Duration.of(value, what)
+def _duration(value: DurationLike, what: str) -> Duration:
+    try:
+        return Duration.of(value, what)
+    except BadOption as error:
+        raise BadWindow(str(error)) from None
+
+
+def _length(value: DurationLike, what: str) -> Duration:
+    duration = _duration(value, what)
     if not duration:
         raise BadWindow(f"{what} is zero; a window needs a length")
     return duration
 
 
-def _positive_int(n: int, what: str) -> int:
+def _fixed(duration: Duration, what: str) -> int:
+    try:
+        return duration.fixed_us(what)
+    except BadOption as error:
+        raise BadWindow(str(error)) from None
+
+
+def _rows(n: int) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise BadWindow(f"{what} needs a whole number of at least 1, not {n!r}")
+        raise BadWindow(f"n is {n!r}; it is a number of rows, at least 1")
     return n
 
 
 def _check_offset(offset: Duration, size: Duration, name: str) -> None:
-    if offset.months or (not size.months and offset.fixed_us("the offset") >= size.fixed_us(name)):
-        raise BadWindow(f"the offset {offset} is not smaller than {name} {size}, or is in months")
+    if offset.months:
+        raise BadWindow(f"offset is '{offset}'; an offset is in weeks, days or less")
+    longest = size.months * 28 * DAY_US or size.us + size.days * DAY_US
+    if _fixed(offset, "offset") >= longest:
+        raise BadWindow(f"offset={offset} is not smaller than {name}={size}; take off whole windows")

@@ -44,7 +44,9 @@ def mermaid(graph: Graph) -> str:
     """Return the graph as a Mermaid flowchart."""
     lines = ["flowchart LR"]
     for item in graph:
-        left, right = ("[(", ")]") if isinstance(item, Read | Write) else ("{{", "}}") if isinstance(item, Window) else ("[", "]")
+        left, right = (
+            ("[(", ")]") if isinstance(item, Read | Write) else ("{{", "}}") if isinstance(item, Window) else ("[", "]")
+        )
         shown = _cut((f"{item.id}: " if _is_named(item) else "") + item.label())
         lines.append(f'  {item.id}{left}"{_mermaid(shown)}"{right}')
     for item in graph:

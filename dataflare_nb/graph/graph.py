@@ -63,7 +63,9 @@ class Graph:
         """Return what flows along `"id"` or `"id.late"`."""
         node_id, tag = split_ref(ref)
         if node_id not in self.nodes:
-            raise UnknownStage(f"there is no stage `{node_id}`; there are {listing(self.nodes)}." + nearest(node_id, self.nodes))
+            raise UnknownStage(
+                f"there is no stage `{node_id}`; there are {listing(self.nodes)}." + nearest(node_id, self.nodes)
+            )
         edge = self.edges[node_id]
         if tag == "main":
             return edge
@@ -84,6 +86,10 @@ class Graph:
         used = set(_blob_keys(nodes.values()))
         blobs = {key: blob for key, blob in self.blobs.items() if key in used}
         return Graph(nodes, blobs, {node_id: self.edges[node_id] for node_id in nodes})
+
+    def blobs_of(self, item: AnyNode) -> dict[str, Any]:
+        """Return the blobs that a node names."""
+        return {key: self.blobs[key] for key in _blob_keys([item]) if key in self.blobs}
 
     def consumers(self, node_id: str) -> list[tuple[AnyNode, int, str]]:
         """Return who reads a node: the node, which of its inputs, and which output it reads."""

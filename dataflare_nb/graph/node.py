@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -15,7 +16,13 @@ N = TypeVar("N", bound="Node")
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 NodeId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, description="a name, or kind-hash")]
-InputRef = Annotated[str, msgspec.Meta(description="a node id, or id.late / id.invalid for a side output")]
+InputRef = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}(\.[a-z_]+)?$",
+        description="a node id, or id.late / id.invalid for a side output",
+    ),
+]
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", forbid_unknown_fields=True):
@@ -224,6 +231,11 @@ def split_ref(ref: str) -> tuple[str, str]:
     return node_id, tag or "main"
 
 
+def is_named(node: Node) -> bool:
+    """Tell whether the user named the node; otherwise its id is its kind and a hash."""
+    return re.fullmatch(f"{node.kind}-[0-9a-f]{{8}}", node.id) is None
+
+
 def with_id(node: N) -> N:
     """Return the node with the id that its content and inputs hash to."""
     plain = msgspec.structs.replace(node, id="_", where="")
@@ -232,4 +244,4 @@ def with_id(node: N) -> N:
 
 
 def _texts(exprs: tuple[Expr, ...]) -> str:
-    return ", ".join(expr.text for expr in exprs)
+    return ", ".join(expr.readable for expr in exprs)

@@ -12,7 +12,7 @@ import polars as pl
 from ..errors import (
     BadOption,
     BadWindow,
-    GraphError,
+    GraphFormat,
     MissingEventTime,
     UnknownColumn,
     UnwindowedAggregate,
@@ -20,7 +20,7 @@ from ..errors import (
     listing,
     nearest,
 )
-from ..expr import Expr, Split, decompose, row_fault
+from ..expr import Expr, Split, changes_height, decompose, expand, row_fault
 from ..types import Schema
 from ..windows import Count, Cumulative, Global, Hopping
 from . import dtypes, node
@@ -82,8 +82,8 @@ def edge_of(item: node.AnyNode, inputs: Sequence[Edge], blobs: Mapping[str, Any]
     """Return the edge that leaves a node, or raise the GraphError that says why it cannot be."""
     match item:
         case node.Read():
-            invalid = {"invalid": dtypes.from_json(item.invalid_schema)} if item.invalid_schema else {}
-            return Edge(dtypes.from_json(item.schema), bounded=item.bounded, sides=invalid)
+            sides = {"invalid": dtypes.from_json(item.invalid_schema)} if item.invalid_schema else {}
+            return Edge(dtypes.from_json(item.schema), bounded=item.bounded, sides=sides)
         case node.Union():
             return _union(item, inputs)
         case node.Write():
@@ -123,25 +123,26 @@ def aggregation(item: node.Aggregate, inner: Edge, blobs: Mapping[str, Any]) -> 
 
 def _columns(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     exprs = getattr(item, "exprs", ())
-    loaded = [stored.load(blobs) for stored in exprs]
+    loaded = [_loaded(item, stored, blobs) for stored in exprs]
     for stored, expr in zip(exprs, loaded, strict=True):
-        fault = row_fault(expr)
-        if fault is not None:
-            raise UnwindowedAggregate(
-                f"{_at(item)} has `{stored.text}`, whose `{fault}` looks at other rows of a stream that may never end. "
-                "Aggregate in a window: .key_by(...).window(flare.tumbling('1h')).agg(...)"
-            )
+        _refuse_other_rows(item, stored, expr, edge.schema)
     names: Iterable[str] = getattr(item, "columns", ())
     if not isinstance(item, node.Select | node.WithColumns | node.Filter):
         _require_columns(item, names, edge.schema)
-    if isinstance(item, node.Explode):
-        for name in item.columns:
-            if not isinstance(edge.schema[name], pl.List | pl.Array):
-                raise WrongType(f"{_at(item)} takes list columns; `{name}` is {edge.schema[name]}")
-    if isinstance(item, node.Unnest):
-        for name in item.columns:
-            if not isinstance(edge.schema[name], pl.Struct):
-                raise WrongType(f"{_at(item)} takes struct columns; `{name}` is {edge.schema[name]}")
+    match item:
+        case node.Select() if not any(_reads(expr) for expr in loaded):
+            raise BadOption(
+                f"{_at(item)} has only constants, which say nothing of how many rows there are; "
+                "use with_columns, which gives one to each row"
+            )
+        case node.Filter():
+            _refuse_unboolean(item, loaded, edge.schema)
+        case node.Explode():
+            _require_kind(item, edge.schema, (pl.List, pl.Array), "list")
+        case node.Unnest():
+            _require_kind(item, edge.schema, (pl.Struct,), "struct")
+        case node.Rename(columns=mapping):
+            _refuse_rename(item, mapping, edge.schema)
     schema = _ask(item, edge.schema, lambda frame: apply(item, frame, blobs))
     if isinstance(item, node.Drop) and not schema:
         raise BadOption(f"{_at(item)} leaves no column; keep at least one")
@@ -150,8 +151,72 @@ def _columns(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     if isinstance(item, node.Rename | node.Filter | node.Explode):
         kept = {old: mapping.get(old, old) for old in edge.schema}
     else:
-        kept = {name: name for name in edge.schema if name in schema and not _rewritten(item, name, loaded, edge.schema)}
+        kept = {
+            name: name for name in edge.schema if name in schema and not _rewritten(item, name, loaded, edge.schema)
+        }
     return _carry(edge, schema, kept, _at(item))
+
+
+def _loaded(item: node.AnyNode, stored: Expr, blobs: Mapping[str, Any]) -> pl.Expr:
+    try:
+        return stored.load(blobs)
+    except KeyError as error:
+        raise GraphFormat(
+            f"{_at(item)} has `{stored.readable}`, whose Python function lives in another process ({error}); "
+            "use @flare.udf or a plugin"
+        ) from None
+
+
+def _reads(expr: pl.Expr) -> bool:
+    return expr.meta.has_multiple_outputs() or bool(expr.meta.root_names())
+
+
+def _refuse_other_rows(item: node.AnyNode, stored: Expr, expr: pl.Expr, schema: Schema) -> None:
+    for single in expand(expr, schema):
+        if (fault := row_fault(single)) is not None:
+            whole = stored.readable
+            part = "which" if fault == whole else f"whose `{fault}`"
+            raise UnwindowedAggregate(
+                f"{_at(item)} has `{whole}`, {part} looks at other rows of a stream that may never end. "
+                "Aggregate in a window: .key_by(...).window(flare.tumbling('1h')).agg(...)"
+            )
+        if changes_height(single):
+            raise WrongType(
+                f"{_at(item)} has `{stored.readable}`, which gives another number of rows than it reads; "
+                "use .filter(...) to drop rows and .explode(...) to make more"
+            )
+
+
+def _refuse_unboolean(item: node.Filter, exprs: Sequence[pl.Expr], schema: Schema) -> None:
+    for stored, expr in zip(item.exprs, exprs, strict=True):
+        for name, dtype in _ask(item, schema, lambda frame, e=expr: frame.select(e)).items():
+            if dtype not in (pl.Boolean, pl.Null):
+                column = f"column `{name}` of " if expr.meta.has_multiple_outputs() else ""
+                raise WrongType(
+                    f"{_at(item)}: {column}`{stored.readable}` is {dtype}, and a filter needs Boolean; "
+                    f"compare it with something, such as `{stored.readable}{_comparison(dtype)}`"
+                )
+
+
+def _comparison(dtype: pl.DataType) -> str:
+    return " > 0" if dtype.is_numeric() else " == 'x'" if dtype == pl.String else ".is_not_null()"
+
+
+def _require_kind(item: node.Explode | node.Unnest, schema: Schema, kinds: tuple[Any, ...], word: str) -> None:
+    fitting = [name for name, dtype in schema.items() if isinstance(dtype, kinds)]
+    for name in item.columns:
+        if not isinstance(schema[name], kinds):
+            raise WrongType(
+                f"{_at(item)} takes {word} columns, and `{name}` is {schema[name]}; "
+                f"{word} columns here: {listing(fitting)}"
+            )
+
+
+def _refuse_rename(item: node.Rename, mapping: Mapping[str, str], schema: Schema) -> None:
+    after = [mapping.get(name, name) for name in schema]
+    for name in mapping.values():
+        if after.count(name) > 1:
+            raise BadOption(f"{_at(item)} makes two columns named `{name}`; the stream has {listing(schema)}")
 
 
 def _rewritten(item: node.AnyNode, name: str, exprs: Sequence[pl.Expr], schema: Schema) -> bool:
@@ -226,8 +291,8 @@ def _union(item: node.Union, inputs: Sequence[Edge]) -> Edge:
                 )
             if other.schema[name] != first.schema[name]:
                 raise WrongType(
-                    f"{_at(item)}: `{name}` is {first.schema[name]} in input 1 and {other.schema[name]} in input {number}. "
-                    "Cast one of them first"
+                    f"{_at(item)}: `{name}` is {first.schema[name]} in input 1 and {other.schema[name]} in input "
+                    f"{number}. Cast one of them first"
                 )
         extra = [name for name in other.schema if name not in first.schema]
         if extra:
@@ -256,7 +321,8 @@ def _event_time(item: node.EventTime, edge: Edge) -> Edge:
         case _ if dtype.is_integer():
             if item.unit is None:
                 raise WrongType(
-                    f"{_at(item)}: `{item.column}` is {dtype}; say what it counts since 1970: unit='s', 'ms', 'us' or 'ns'"
+                    f"{_at(item)}: `{item.column}` is {dtype}; say what it counts since 1970: "
+                    "unit='s', 'ms', 'us' or 'ns'"
                 )
             zone = item.time_zone
         case _:
@@ -278,7 +344,9 @@ def _event_time(item: node.EventTime, edge: Edge) -> Edge:
 
 def _window(item: node.Window, edge: Edge) -> Edge:
     if edge.window is not None:
-        raise BadWindow(f"{_at(item)}: the stream already has the window {edge.window.window}; put .agg(...) between them")
+        raise BadWindow(
+            f"{_at(item)}: the stream already has the window {edge.window.window}; put .agg(...) between them"
+        )
     if edge.event_time is None and not isinstance(item.window, Count | Global):
         why = f": {edge.time_lost}" if edge.time_lost else ""
         times = [name for name, dtype in edge.schema.items() if isinstance(dtype, pl.Datetime | pl.Date)]
@@ -288,7 +356,9 @@ def _window(item: node.Window, edge: Edge) -> Edge:
             f".event_time('{hint}', max_out_of_orderness='1m')"
         )
     if item.allowed_lateness and isinstance(item.window, Count | Global):
-        raise BadWindow(f"{_at(item)}: {item.window} has no end in time, so nothing is late; leave allowed_lateness out")
+        raise BadWindow(
+            f"{_at(item)}: {item.window} has no end in time, so nothing is late; leave allowed_lateness out"
+        )
     if item.early is not None and isinstance(item.window, Count):
         raise BadWindow(f"{_at(item)}: {item.window} gives a result each {item.window.n} rows; leave early out")
     if edge.event_time is not None and isinstance(item.window, Hopping | Cumulative):
@@ -330,19 +400,19 @@ def _aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Ed
     values: dict[str, pl.DataType] = {}
     for name, (expr, split) in made.items():
         if split is None:
-            asked = _ask(item, edge.schema, lambda f, e=expr: f.group_by(pl.lit(1).alias("__k")).agg(e))  # type: ignore[misc]
+            asked = _ask(item, edge.schema, lambda f, e=expr: f.group_by(pl.lit(1).alias("__k")).agg(e))
             values[name] = asked[name]
         else:
             partial = frame.group_by(pl.lit(1).alias("__k")).agg(**split.partial)
-            values[name] = partial.group_by("__k").agg(**split.merge).select(split.final.alias("x")).collect().schema["x"]
+            values[name] = (
+                partial.group_by("__k").agg(**split.merge).select(split.final.alias("x")).collect().schema["x"]
+            )
     schema = Schema({**columns, **{name: values[name] for name in names}})
     _refuse_reserved(item, schema, edge.schema)
     late = {}
     if edge.event_time is not None and not isinstance(edge.window.window, Count | Global):
         time = edge.schema[edge.event_time.column]
-        late = {
-            "late": Schema({**edge.schema, "missed_start": time, "missed_end": time, "late_by": pl.Duration("us")})
-        }
+        late = {"late": Schema({**edge.schema, "missed_start": time, "missed_end": time, "late_by": pl.Duration("us")})}
     timed = "window_end" in schema
     return Edge(
         schema,
@@ -359,7 +429,7 @@ def window_columns(edge: Edge) -> dict[str, pl.DataType]:
     assert edge.window is not None
     out: dict[str, pl.DataType] = {key: edge.schema[key] for key in edge.keys}
     if edge.event_time is not None and not isinstance(edge.window.window, Global):
-        out |= {name: edge.schema[edge.event_time.column] for name in ("window_start", "window_end")}
+        out |= dict.fromkeys(("window_start", "window_end"), edge.schema[edge.event_time.column])
     if edge.window.early is not None or edge.window.allowed_lateness:
         out |= {"pane": pl.Enum(["early", "on_time", "late"]), "revision": pl.UInt32()}
     return out
@@ -367,7 +437,9 @@ def window_columns(edge: Edge) -> dict[str, pl.DataType]:
 
 def _closed(item: node.AnyNode, edge: Edge) -> Edge:
     if edge.window is not None:
-        raise BadWindow(f"{_at(item)}: a window without an aggregation; add .agg(...) after .window({edge.window.window})")
+        raise BadWindow(
+            f"{_at(item)}: a window without an aggregation; add .agg(...) after .window({edge.window.window})"
+        )
     return replace(edge, sides={})
 
 
@@ -376,21 +448,27 @@ def _ask(item: node.AnyNode, schema: Schema, build: Any) -> Schema:
     try:
         return Schema(build(pl.LazyFrame(schema=schema)).collect().schema)
     except pl.exceptions.ColumnNotFoundError as error:
-        found = re.search(r'"([^"]*)"', str(error))
-        _require_columns(item, (found.group(1) if found else "?",), schema)
+        if (name := _missing_column(error, item, schema)) is not None:
+            _require_columns(item, (name,), schema)
         raise _wrong(item, error) from None
     except pl.exceptions.DuplicateError as error:
-        raise BadOption(f"{_at(item)}: {_first_line(error)}") from None
+        found = re.search(r"['\"`]([^'\"`]+)['\"`]", _first_line(error))
+        twice = f"makes two columns named `{found[1]}`" if found else _first_line(error)
+        raise BadOption(f"{_at(item)} {twice}; name them apart: {item.kind}(a=..., b=...)") from None
     except pl.exceptions.PolarsError as error:
         raise _wrong(item, error) from None
-    except KeyError as error:
-        raise GraphError(
-            f"{_at(item)} has a Python function that lives in another process ({error}); use @flare.udf or a plugin"
-        ) from None
+
+
+def _missing_column(error: Exception, item: node.AnyNode, schema: Schema) -> str | None:
+    """Find the column that Polars misses: its message names it, and what the expressions read confirms it."""
+    for found in re.findall(r"[\"'`]([^\"'`]*)[\"'`]", str(error)):
+        if found not in schema:
+            return str(found)
+    return None
 
 
 def _wrong(item: node.AnyNode, error: Exception) -> WrongType:
-    exprs = ", ".join(f"`{stored.text}`" for stored in getattr(item, "exprs", ()))
+    exprs = ", ".join(f"`{stored.readable}`" for stored in getattr(item, "exprs", ()))
     return WrongType(f"{_at(item)}{' has ' + exprs if exprs else ''}: {_first_line(error)}")
 
 
@@ -401,9 +479,7 @@ def _first_line(error: Exception) -> str:
 def _require_columns(item: node.AnyNode, names: Iterable[str], schema: Schema) -> None:
     for name in names:
         if name not in schema:
-            raise UnknownColumn(
-                f"{_at(item)} reads `{name}`; the stream has {listing(schema)}.{nearest(name, schema)}"
-            )
+            raise UnknownColumn(f"{_at(item)} reads `{name}`; the stream has {listing(schema)}.{nearest(name, schema)}")
 
 
 def _refuse_unhashable(item: node.AnyNode, keys: Sequence[str], schema: Schema) -> None:
@@ -439,11 +515,10 @@ def _at(item: node.AnyNode) -> str:
 
 def stored(exprs: Iterable[pl.Expr]) -> tuple[tuple[Expr, ...], dict[str, pl.Expr]]:
     """Return expressions as values for a node, and the blobs they need."""
-    out, blobs = [], {}
+    out: list[Expr] = []
+    blobs: dict[str, pl.Expr] = {}
     for expr in exprs:
         value, needed = Expr.of(expr)
         out.append(value)
         blobs |= needed
     return tuple(out), blobs
-
-
