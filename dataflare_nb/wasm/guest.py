@@ -74,6 +74,8 @@ class Guest:
 
     def call(self, export: str, *args: int) -> Any:
         """Call an export and look the memory's size up again."""
+        if self._stopped():
+            raise WasmInterrupted("the job was stopped", plugin=self.name)
         call = self._calls[export]
         result = self._run(lambda: call(*args))
         self.memory.refresh()

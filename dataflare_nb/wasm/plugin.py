@@ -15,7 +15,7 @@ import msgspec
 from ..errors import WasmConfiguration, WasmPluginLoad
 from .guest import Limits
 from .modules import MAX_MODULE
-from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read_policy
+from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read_policy, settle
 
 
 class PluginType(StrEnum):
@@ -56,6 +56,12 @@ class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     timeout_ms: int | None = None
     sha256: str | None = None
     metadata: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            {"name": _name, "type": _type, "memory_limit": memory_size, "timeout_ms": milliseconds, "sha256": _digest},
+        )
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> WasmPluginConfig:

@@ -35,6 +35,9 @@ class SecurityPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     allowed_hosts: tuple[str, ...] = ()
     allowed_env_vars: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        settle(self, {"max_memory": memory_size, "max_execution_time": milliseconds})
+
     @classmethod
     def load(cls, source: Mapping[str, Any], *, plugin: str | None = None) -> SecurityPolicy:
         """Return the policy that a mapping describes, or name all that is wrong with it."""
@@ -95,6 +98,19 @@ def read_fields(
         except (ValueError, TypeError, msgspec.ValidationError) as error:
             wrong.append(f"`{name}`: {error}")
     return values, wrong
+
+
+def settle(struct: msgspec.Struct, readers: Mapping[str, Callable[[Any], Any]]) -> None:
+    """Turn the text a user may write into what the fields hold, or name every mistake."""
+    wrong = []
+    for name, reader in readers.items():
+        given = getattr(struct, name)
+        try:
+            msgspec.structs.force_setattr(struct, name, given if given is None else reader(given))
+        except ValueError as error:
+            wrong.append(f"`{name}`: {error}")
+    if wrong:
+        raise WasmConfiguration(f"{type(struct).__name__} does not hold: " + "; ".join(wrong))
 
 
 def memory_size(value: Any) -> int:

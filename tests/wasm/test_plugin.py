@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from wasmtime import wat2wasm
 
@@ -154,3 +155,21 @@ def test_the_smaller_limit_holds():
 def test_a_policy_that_is_no_object_is_refused(wrong: Any):
     with pytest.raises(WasmConfiguration, match="in `security_policy`, it is"):
         WasmPluginConfig.load({**GOOD, "security_policy": wrong})
+
+
+def test_a_policy_and_a_config_written_in_python_are_checked_too():
+    assert SecurityPolicy(max_memory="1MiB", max_execution_time="2s").max_memory == 1 << 20  # type: ignore[arg-type]
+    with pytest.raises(WasmConfiguration, match=r"SecurityPolicy .*`max_memory`: -5 .*; `max_execution_time`: 0"):
+        SecurityPolicy(max_memory=-5, max_execution_time=0)
+    config = WasmPluginConfig(name="p", type="filter", module_path="-", timeout_ms="1s")  # type: ignore[arg-type]
+    assert config.type is PluginType.FILTER
+    assert config.limits.time_ms == 1000
+    with pytest.raises(WasmConfiguration, match="`name`: '' is not a name"):
+        WasmPluginConfig(name="", type=PluginType.FILTER, module_path="-")
+
+
+def test_a_config_survives_being_stored(folder: Path):
+    plugin = Plugin.load(folder / "plugin.json")
+    stored = msgspec.json.decode(msgspec.json.encode(plugin.config), type=WasmPluginConfig)
+    assert Plugin.of(stored, plugin.module) == plugin
+    assert Plugin.of(stored, plugin.module).key == plugin.key
