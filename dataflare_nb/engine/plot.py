@@ -29,6 +29,7 @@ _STATES = ((BUSY, "#0072B2", "white"), (BACKPRESSURED, "#E69F00", INK), (IDLE, P
 _UNITS = ((86_400e6, "days"), (3_600e6, "h"), (60e6, "min"), (1e6, "s"), (1e3, "ms"))
 _LONGEST_NAME = 30
 _WORTH_A_NUMBER = 0.06
+_MOST_POINTS = 60
 
 
 class Picture(Figure):
@@ -43,7 +44,7 @@ class Picture(Figure):
 def figure(job: Job) -> Picture:
     """Return a figure of a running or ended job, drawn from `job.history`."""
     names = _names(job)
-    history = list(job.history)
+    history = _thinned(list(job.history))
     picture = Picture(figsize=(9, 3.2 + 3 + 0.34 * len(names)), layout="constrained")
     heights = [2.4, 0.7 + 0.34 * len(names), 1.9]
     throughput, shares, lag = picture.subplots(3, 1, height_ratios=heights)
@@ -82,6 +83,12 @@ def _names(job: Job) -> dict[str, str]:
         twins = (name if n == 1 else f"{name} {n}" for n in itertools.count(1))
         names[stage.id] = next(twin for twin in twins if twin not in names.values())
     return names
+
+
+def _thinned(history: Sequence[Sample]) -> Sequence[Sample]:
+    """Keep as many points as the eye can tell apart, and the last."""
+    step = -(-len(history) // _MOST_POINTS) or 1
+    return list(reversed(history[::-1][::step]))
 
 
 def _throughput(axes: Axes, history: Sequence[Sample], names: Mapping[str, str]) -> None:
@@ -144,8 +151,10 @@ def _lag(axes: Axes, history: Sequence[Sample], names: Mapping[str, str]) -> Non
 
 def _line(number: int, lines: int) -> dict[str, Any]:
     """Draw the first lines wide, so that lines over each other all show."""
-    return {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.3 + 0.8 * (lines - 1 - number)}
+    return {"color": COLOURS[number % len(COLOURS)], "linewidth": 1.3 + 0.7 * (lines - 1 - number)}
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8, labelcolor=INK, handlelength=1.4)
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8, labelcolor=INK, handlelength=1.4
+    )

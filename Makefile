@@ -1,0 +1,64 @@
+# The doors to this repository. `make` alone lists them.
+# PYTHON=python3.12 chooses the interpreter; without it the newest of 3.13, 3.12 and 3.11 that works is taken.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+	&& echo $$p && break; done)
+endif
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Timing has a core to itself: tests that measure time run alone, after the others.
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test check bench notebooks format clean
+
+help: ## list the doors
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## install everything pinned into .venv and run the main job on real data
+	@$(BIN)/dataflare demo $(ARGS)
+
+lab: $(VENV)/.demo ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+test: $(VENV)/.dev ## run all tests
+	@$(PYTEST) $(ARGS)
+
+check: $(VENV)/.dev ## run what a change must pass in under a minute: style, types, floors, fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(PYTEST) -m "not slow" -n 2 $(ARGS)
+
+bench: $(VENV)/.dev ## measure speed and memory beside Polars and DuckDB
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+notebooks: $(VENV)/.dev ## run the notebooks and compare their outputs
+	@DATAFLARE_STATIC=1 $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 \
+		--nbval-sanitize-with notebooks/sanitize.cfg notebooks -n 2 --dist loadfile $(ARGS)
+
+format: $(VENV)/.dev ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## remove .venv and what tools leave behind
+	rm -rf $(VENV) out dist build .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 with venv was found; install one, or say PYTHON=/path/to/python."; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing dataflare_nb with JupyterLab and the demo (some 120 packages; a few minutes the first time)"
+	@$(PIP) install --quiet --editable ".[notebook,demo]" --constraint constraints.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing what tests and checks need"
+	@$(PIP) install --quiet --editable ".[dev]" --constraint constraints.txt
+	@touch $@

