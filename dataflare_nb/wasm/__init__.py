@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bundled import bundled_plugin, bundled_plugins
 from .kernel import Kernel, KernelPool, UdfFailed
 from .plugin import Plugin, PluginType, WasmPluginConfig
 from .policy import SecurityPolicy
@@ -19,5 +20,7 @@ __all__ = [
     "UdfCall",
     "UdfFailed",
     "WasmPluginConfig",
+    "bundled_plugin",
+    "bundled_plugins",
     "udf",
 ]

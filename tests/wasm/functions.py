@@ -341,7 +341,7 @@ def stepped(a: int) -> int:
 
 @udf
 def fibonacci(n: int) -> int:
-    a, b = 0, 1
+    a, b = n * 0, n * 0 + 1
     for _ in range(n % 120):
         a, b = b, a + b
     return a

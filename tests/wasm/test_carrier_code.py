@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dataflare_nb.errors import WasmPluginExecution
-from dataflare_nb.wasm import Plugin, Session
+from dataflare_nb.errors import WasmPluginExecution, WasmPluginLoad
+from dataflare_nb.wasm import Plugin, Session, bundled_plugin, bundled_plugins
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
@@ -79,3 +79,10 @@ def test_the_committed_modules_are_what_their_sources_build_to():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "carrier_code: in order" in done.stdout
+
+
+def test_the_plugins_of_the_package_are_found_by_name():
+    assert "carrier_code" in bundled_plugins()
+    assert bundled_plugin("carrier_code").name == "carrier_code"
+    with pytest.raises(WasmPluginLoad, match=r"no plugin `carier_code` comes with .* Did you mean `carrier_code`\?"):
+        bundled_plugin("carier_code")
