@@ -35,7 +35,6 @@ from .errors import (
 from .expr import expand
 from .graph import Edge, Graph, draw, dtypes, fingerprint, node
 from .graph.schema import stored
-from .operators.functions import conform
 from .operators.wasm import WasmStage
 from .runtime.plan import explain
 from .types import Clock
@@ -467,7 +466,9 @@ class Stream:
         where = user_line()
         if not self.edge.bounded:
             live = [
-                item.id for item in self.graph.upstream([self.head]) if isinstance(item, node.Read) and not item.bounded
+                item.label()
+                for item in self.graph.upstream([self.head])
+                if isinstance(item, node.Read) and not item.bounded
             ]
             raise GraphError(
                 f"collect at {where} needs input that ends, and {listing(live)} never does; "
@@ -475,6 +476,7 @@ class Stream:
             )
         if isinstance(self.graph.nodes.get(self.head), node.Write):
             raise GraphError(f"collect at {where} returns rows, and this stream ends in a sink; use .run().wait()")
+        _refuse_open_window("collect", self, where)
         bar = _bar(where) if progress else None
         with located("collect", where):
             job = engine.run(self.graph, [self.head], workers=workers, clock=clock, register=False)
@@ -496,7 +498,8 @@ class Stream:
         row may take, or "throughput": batches adapt to it (50 ms for live input, throughput for bounded). Rows written
         by a live job become visible each `commit_every` (10 s). Without a sink, `job.result()` has the rows.
         """
-        with located("run"):
+        with located("run") as where:
+            _refuse_open_window("run", self, where)
             return engine.run(
                 self.graph,
                 [self.head],
@@ -669,7 +672,8 @@ def run(
     for stream in streams:
         if not isinstance(stream, Stream):
             raise WrongType(f"run at {user_line()}: {type(stream).__name__} is not a Stream")
-        with located("run"):
+        with located("run") as where:
+            _refuse_open_window("run", stream, where)
             graph = graph.merge(stream.graph)
     heads = list(dict.fromkeys(stream.head for stream in streams))
     with located("run"):
@@ -698,6 +702,15 @@ _ELSEWHERE = {
     "unique": "key_by(...).window(...).agg(pl.all().first())",
 }
 """Where the things are that a Polars, pandas or Spark user looks for."""
+
+
+def _refuse_open_window(step: str, stream: Stream, where: str) -> None:
+    edge = stream.graph.edge(stream.head)
+    if edge.window is not None:
+        raise BadWindow(
+            f"{step} at {where}: .window({edge.window.window}) at {edge.window.where} has no aggregation; "
+            "add .agg(...) after it"
+        )
 
 
 def _public(kind: type) -> list[str]:
@@ -782,14 +795,20 @@ def _expr(step: str, value: Any) -> pl.Expr:
 
 
 def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema, where: str) -> pl.Schema:
+    name = getattr(function, "__name__", type(function).__name__)
     try:
         got = function(pl.DataFrame(schema=schema))
-        return conform(got, got.schema).schema
     except Exception as error:
         raise WrongType(
-            f"map_batches at {where}: {getattr(function, '__name__', 'the function')} failed on a frame without rows "
-            f"({type(error).__name__}: {error}), so its columns are unknown; say them with schema={{...}}"
+            f"map_batches at {where}: {name} failed on a frame without rows ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}), so its columns are unknown; "
+            "say them with schema={...}"
         ) from error
+    if not isinstance(got, pl.DataFrame):
+        raise WrongType(
+            f"map_batches at {where}: {name} returned {type(got).__name__}; it has to return a polars.DataFrame"
+        )
+    return got.schema
 
 
 def _check_zone(zone: str) -> None:

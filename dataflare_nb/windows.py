@@ -300,7 +300,7 @@ def _duration(value: DurationLike, what: str) -> Duration:
 def _length(value: DurationLike, what: str) -> Duration:
     duration = _duration(value, what)
     if not duration:
-        raise BadWindow(f"{what} is zero; a window needs a length")
+        raise BadWindow(f"{what} is zero; it needs a length")
     return duration
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from ..errors import (
     BadOption,
     BadWindow,
+    GraphError,
     GraphFormat,
     MissingEventTime,
     UnknownColumn,
@@ -143,6 +144,8 @@ def _columns(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
             _require_kind(item, edge.schema, (pl.Struct,), "struct")
         case node.Rename(columns=mapping):
             _refuse_rename(item, mapping, edge.schema)
+        case node.Cast(columns=types):
+            _refuse_cast(item, dtypes.from_json(types), edge.schema)
     schema = _ask(item, edge.schema, lambda frame: apply(item, frame, blobs))
     if isinstance(item, node.Drop) and not schema:
         raise BadOption(f"{_at(item)} leaves no column; keep at least one")
@@ -191,10 +194,11 @@ def _refuse_unboolean(item: node.Filter, exprs: Sequence[pl.Expr], schema: Schem
     for stored, expr in zip(item.exprs, exprs, strict=True):
         for name, dtype in _ask(item, schema, lambda frame, e=expr: frame.select(e)).items():
             if dtype not in (pl.Boolean, pl.Null):
-                column = f"column `{name}` of " if expr.meta.has_multiple_outputs() else ""
+                single = stored.readable if _single(expr) else name
+                of = "" if _single(expr) else f" of `{stored.readable}`"
                 raise WrongType(
-                    f"{_at(item)}: {column}`{stored.readable}` is {dtype}, and a filter needs Boolean; "
-                    f"compare it with something, such as `{stored.readable}{_comparison(dtype)}`"
+                    f"{_at(item)}: `{single}`{of} is {dtype}, and a filter needs Boolean; "
+                    f"compare it with something, such as `{single}{_comparison(dtype)}`"
                 )
 
 
@@ -210,6 +214,40 @@ def _require_kind(item: node.Explode | node.Unnest, schema: Schema, kinds: tuple
                 f"{_at(item)} takes {word} columns, and `{name}` is {schema[name]}; "
                 f"{word} columns here: {listing(fitting)}"
             )
+
+
+def _refuse_cast(item: node.Cast, types: Schema, schema: Schema) -> None:
+    """Try one value of each column: on a frame without rows Polars lets every cast pass."""
+    for name, dtype in types.items():
+        value = _a_value(schema[name])
+        if value is None:
+            continue
+        try:
+            pl.Series([value]).cast(schema[name]).cast(dtype, strict=False)
+        except pl.exceptions.PolarsError:
+            raise WrongType(f"{_at(item)}: `{name}` is {schema[name]}, which cannot become {dtype}") from None
+
+
+def _a_value(dtype: pl.DataType) -> Any:
+    match dtype:
+        case pl.List() | pl.Array():
+            inner = _a_value(dtype.inner)  # type: ignore[arg-type]
+            return None if inner is None or isinstance(dtype, pl.Array) else [inner]
+        case pl.Struct():
+            fields = {field.name: _a_value(field.dtype) for field in dtype.fields}  # type: ignore[arg-type]
+            return None if None in fields.values() else fields
+        case pl.String():
+            return "1"
+        case pl.Binary():
+            return b"1"
+        case pl.Boolean():
+            return True
+        case _ if dtype.is_numeric() and not dtype.is_decimal():
+            return 1
+        case pl.Date() | pl.Datetime() | pl.Duration() | pl.Time():
+            return 1
+        case _:
+            return None
 
 
 def _refuse_rename(item: node.Rename, mapping: Mapping[str, str], schema: Schema) -> None:
@@ -328,7 +366,11 @@ def _event_time(item: node.EventTime, edge: Edge) -> Edge:
         case _:
             raise WrongType(
                 f"{_at(item)}: `{item.column}` is {dtype}; event time is a Datetime, a Date, or an integer with unit=. "
-                f"Parse it first: .with_columns(pl.col('{item.column}').str.to_datetime())"
+                + (
+                    f"Parse it first: .with_columns(pl.col('{item.column}').str.to_datetime())"
+                    if dtype == pl.String
+                    else f"Convert it first: .cast({{'{item.column}': ...}})"
+                )
             )
     if item.unit is not None and not dtype.is_integer():
         raise BadOption(f"{_at(item)}: unit= is for integers; `{item.column}` is {dtype}")
@@ -385,7 +427,7 @@ def _aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Ed
         _ask(item, edge.schema, lambda frame, e=expr: frame.select(e))
         if _single(expr) and not expr.meta.is_scalar():
             raise WrongType(
-                f"{_at(item)}: `{stored.text}` gives a list of rows for each window, not one value. "
+                f"{_at(item)}: `{stored.readable}` gives a list of rows for each window, not one value. "
                 f"Say how to combine them: .sum(), .mean(), .first() ... or .implode() for the list"
             )
     made = aggregation(item, edge, blobs)
@@ -450,13 +492,13 @@ def _ask(item: node.AnyNode, schema: Schema, build: Any) -> Schema:
     except pl.exceptions.ColumnNotFoundError as error:
         if (name := _missing_column(error, item, schema)) is not None:
             _require_columns(item, (name,), schema)
-        raise _wrong(item, error) from None
+        raise _wrong(item, error, schema) from None
     except pl.exceptions.DuplicateError as error:
         found = re.search(r"['\"`]([^'\"`]+)['\"`]", _first_line(error))
         twice = f"makes two columns named `{found[1]}`" if found else _first_line(error)
         raise BadOption(f"{_at(item)} {twice}; name them apart: {item.kind}(a=..., b=...)") from None
     except pl.exceptions.PolarsError as error:
-        raise _wrong(item, error) from None
+        raise _wrong(item, error, schema) from None
 
 
 def _missing_column(error: Exception, item: node.AnyNode, schema: Schema) -> str | None:
@@ -467,9 +509,23 @@ def _missing_column(error: Exception, item: node.AnyNode, schema: Schema) -> str
     return None
 
 
-def _wrong(item: node.AnyNode, error: Exception) -> WrongType:
+def _wrong(item: node.AnyNode, error: Exception, schema: Schema) -> GraphError:
     exprs = ", ".join(f"`{stored.readable}`" for stored in getattr(item, "exprs", ()))
-    return WrongType(f"{_at(item)}{' has ' + exprs if exprs else ''}: {_first_line(error)}")
+    told = f"{_at(item)}{' has ' + exprs if exprs else ''}: {_first_line(error)}"
+    if isinstance(error, pl.exceptions.StructFieldNotFoundError):
+        field = re.sub(r"\W", "", _first_line(error).rpartition(" ")[2])
+        fields = [f.name for dtype in schema.values() if isinstance(dtype, pl.Struct) for f in dtype.fields]
+        return UnknownColumn(
+            f"{_at(item)} reads the field `{field}`; the structs of the stream have {listing(fields)}."
+            + nearest(field, fields)
+        )
+    read = [name for name in schema if any(name in _words(stored.text) for stored in getattr(item, "exprs", ()))]
+    types = ", ".join(f"`{name}` is {schema[name]}" for name in read[:6])
+    return WrongType(told + (f". Here {types}" if types else ""))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r'"([^"]*)"', text))
 
 
 def _first_line(error: Exception) -> str:
@@ -510,7 +566,14 @@ def _single(expr: pl.Expr) -> bool:
 
 
 def _at(item: node.AnyNode) -> str:
-    return f"{item.kind} at {item.where}" if item.where else f"{item.kind} ({item.id})"
+    match item:
+        case node.Udf(udf=key):
+            step = f"@udf {key.rpartition('-')[0]}"
+        case node.Write():
+            step = item.label()
+        case _:
+            step = item.kind
+    return f"{step} at {item.where}" if item.where else f"{step} ({item.id})"
 
 
 def stored(exprs: Iterable[pl.Expr]) -> tuple[tuple[Expr, ...], dict[str, pl.Expr]]:
