@@ -113,10 +113,10 @@ class Reader:
             if end < 0:
                 raise WasmBadOutput(f"the last offset of {what} is {end}")
             data = [offsets, self._needed(places[2], end, f"the text of {what}")]
-        array = pa.Array.from_buffers(field.type, length, [valid, *data], nulls if valid is not None else 0, offset)
         try:
+            array = pa.Array.from_buffers(field.type, length, [valid, *data], nulls if valid is not None else 0, offset)
             array.validate(full=True)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise WasmBadOutput(f"{what} does not hold: {error}") from None
         return array
 
