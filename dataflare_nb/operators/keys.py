@@ -35,6 +35,8 @@ def key_group(keys: pl.DataFrame, groups: int = KEY_GROUPS) -> pl.Series:
 
 def with_key_group(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Return a state table with its `key_group` column."""
+    if not keys:
+        return frame.with_columns(pl.lit(0, pl.UInt16).alias(COLUMN))
     return frame.with_columns(key_group(frame.select(keys)))
 
 
