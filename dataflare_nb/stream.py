@@ -224,7 +224,7 @@ class Stream:
                 schema = stage.output_schema(self.schema)
             finally:
                 stage.close()
-        key = f"{fingerprint.word(loaded.config.name)}-{loaded.sha256[:12]}"
+        key = fingerprint.of_plugin(loaded.config.name, loaded.sha256, repr(loaded.config))
         item = node.Wasm(
             plugin=key, columns=names, output=output, on_error=on_error, schema=dtypes.to_json(schema), where=where
         )

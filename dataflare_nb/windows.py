@@ -23,7 +23,7 @@ DAY_US = 86_400_000_000
 DurationLike: TypeAlias = "str | timedelta | Duration"
 
 
-class Duration(msgspec.Struct, frozen=True):
+class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A length of time as Polars writes it: `"5s"`, `"1h30m"`, `"1d"`, `"1mo"`, or a `timedelta`.
 
     `us` counts microseconds; `days` and `months` are calendar units, whose length depends on where they start.
@@ -46,7 +46,7 @@ class Duration(msgspec.Struct, frozen=True):
             return cls._from_us(value // timedelta(microseconds=1), what)
         if not isinstance(value, str):
             raise BadOption(f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' or a timedelta")
-        if value in ("0", "0s"):
+        if value == "0":
             return cls("0s")
         if value.startswith("-"):
             raise BadOption(f"{what} is {value!r}; it cannot be negative")
@@ -63,6 +63,8 @@ class Duration(msgspec.Struct, frozen=True):
             raise BadOption(f"{what} is {value!r}, longer than event time can count")
         if months and (us or days):
             raise BadOption(f"{what} is {value!r}; months do not mix with smaller units")
+        if not (us or days or months):
+            return cls("0s")
         return cls(value, us=us, days=days, months=months)
 
     @classmethod
@@ -71,10 +73,21 @@ class Duration(msgspec.Struct, frozen=True):
             raise BadOption(f"{what} is {us} microseconds; it cannot be negative")
         if us == 0:
             return cls("0s")
+        if us >= _LIMIT_US:
+            raise BadOption(f"{what} is {us} microseconds, longer than event time can count")
         for unit in ("h", "m", "s", "ms", "us"):
             if us % _UNITS_US[unit] == 0:
                 return cls(f"{us // _UNITS_US[unit]}{unit}", us=us)
         raise AssertionError("every count of microseconds is a multiple of one")
+
+    @classmethod
+    def of_us(cls, us: int) -> Duration:
+        """Return so many microseconds in the largest unit that counts them.
+
+        >>> str(Duration.of_us(90_000_000))
+        '90s'
+        """
+        return cls._from_us(us, "a duration")
 
     def __bool__(self) -> bool:
         return bool(self.us or self.days or self.months)
@@ -89,7 +102,7 @@ class Duration(msgspec.Struct, frozen=True):
         return self.us + self.days * DAY_US
 
 
-class Tumbling(msgspec.Struct, frozen=True, tag="tumbling"):
+class Tumbling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tumbling"):
     """Windows of one size, side by side."""
 
     size: Duration
@@ -99,7 +112,7 @@ class Tumbling(msgspec.Struct, frozen=True, tag="tumbling"):
         return f"tumbling({self.size}{f', offset={self.offset}' if self.offset else ''})"
 
 
-class Hopping(msgspec.Struct, frozen=True, tag="hopping"):
+class Hopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hopping"):
     """Windows of one size that start `every` so often: a row is in each one that covers it."""
 
     size: Duration
@@ -110,7 +123,7 @@ class Hopping(msgspec.Struct, frozen=True, tag="hopping"):
         return f"hopping({self.size}, every={self.every}{f', offset={self.offset}' if self.offset else ''})"
 
 
-class Cumulative(msgspec.Struct, frozen=True, tag="cumulative"):
+class Cumulative(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="cumulative"):
     """Windows that share a start and grow by `step` until they reach `max`."""
 
     max: Duration
@@ -121,7 +134,7 @@ class Cumulative(msgspec.Struct, frozen=True, tag="cumulative"):
         return f"cumulative({self.max}, step={self.step}{f', offset={self.offset}' if self.offset else ''})"
 
 
-class Session(msgspec.Struct, frozen=True, tag="session"):
+class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="session"):
     """Rows of one key that follow each other at a distance of at most `gap`."""
 
     gap: Duration
@@ -130,7 +143,7 @@ class Session(msgspec.Struct, frozen=True, tag="session"):
         return f"session({self.gap})"
 
 
-class Count(msgspec.Struct, frozen=True, tag="count"):
+class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="count"):
     """Every `n` rows of a key, in the order they arrive."""
 
     n: int
@@ -139,7 +152,7 @@ class Count(msgspec.Struct, frozen=True, tag="count"):
         return f"count({self.n})"
 
 
-class Global(msgspec.Struct, frozen=True, tag="global"):
+class Global(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="global"):
     """One window over everything; it closes when the input ends."""
 
     def __str__(self) -> str:
@@ -149,7 +162,7 @@ class Global(msgspec.Struct, frozen=True, tag="global"):
 WindowSpec: TypeAlias = Tumbling | Hopping | Cumulative | Session | Count | Global
 
 
-class Every(msgspec.Struct, frozen=True, tag="every"):
+class Every(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="every"):
     """Early results each time this much processing time has passed."""
 
     period: Duration
@@ -158,7 +171,7 @@ class Every(msgspec.Struct, frozen=True, tag="every"):
         return f"every({self.period})"
 
 
-class AfterCount(msgspec.Struct, frozen=True, tag="after_count"):
+class AfterCount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="after_count"):
     """Early results each time a window of a key has gained this many rows."""
 
     n: int
@@ -288,6 +301,30 @@ def pane_us(size: int, every: int) -> int:
 def durations(spec: WindowSpec) -> Iterable[Duration]:
     """Yield the durations a window is made of."""
     return (value for name in spec.__struct_fields__ if isinstance(value := getattr(spec, name), Duration))
+
+
+def recheck(window: WindowSpec, early: EarlySpec | None = None) -> None:
+    """Hold a window that was read from a document to what the functions above ask for."""
+    early_lengths = [early.period] if isinstance(early, Every) else []
+    for length in (*durations(window), *early_lengths):
+        if _duration(length.text, "a length") != length:
+            raise BadWindow(f"a length is {length.text!r} and counts something else")
+    match window:
+        case Tumbling(size=size, offset=offset):
+            tumbling(size, offset=offset)
+        case Hopping(size=size, every=step, offset=offset):
+            hopping(size, step, offset=offset)
+        case Cumulative(max=whole, step=step, offset=offset):
+            cumulative(whole, step, offset=offset)
+        case Session(gap=gap):
+            session(gap)
+        case Count(n=n):
+            count(n)
+    match early:
+        case Every(period=period):
+            every(period)
+        case AfterCount(n=n):
+            after_count(n)
 
 
 def _duration(value: DurationLike, what: str) -> Duration:

@@ -5,92 +5,119 @@ from __future__ import annotations
 from html import escape
 
 from .graph import Graph
-from .node import AnyNode, Read, Window, Write, split_ref
+from .node import AnyNode, Read, Window, Write, is_named, split_ref
+from .schema import holds
 
-_MOST = 72
+_MOST = 96
 
 
 def text(graph: Graph) -> str:
-    """Return the graph as lines, each node under what it reads.
+    """Return the graph as lines, each stage under what it reads.
 
-    Nodes in a row share an indentation; a branch is drawn as a tree.
+    Stages in a row share an indentation and a branch is drawn as a tree. A stage with several inputs stands in full
+    where it is met last; before that, a line says that the stream goes there.
     """
     lines: list[str] = []
-    seen: set[str] = set()
+    missing = {item.id: len(item.inputs) for item in graph}
     for item in graph:
         if not item.inputs:
-            _walk(graph, item, "", "", lines, seen)
+            _walk(graph, item, "", "", lines, missing)
     return "\n".join(lines)
 
 
-def _walk(graph: Graph, item: AnyNode, lead: str, below: str, lines: list[str], seen: set[str]) -> None:
-    again = item.id in seen
-    lines.append(f"{lead}{_name(item)}{_cut(item.label())}{' (above)' if again else ''}")
-    if again:
+def _walk(graph: Graph, item: AnyNode, lead: str, below: str, lines: list[str], missing: dict[str, int]) -> None:
+    missing[item.id] -= 1
+    if missing[item.id] > 0:
+        lines.append(f"{lead}({_headline(item)}, below)")
         return
-    seen.add(item.id)
+    lines.append(f"{lead}{_headline(item)}")
     consumers = graph.consumers(item.id)
     for number, (consumer, _, tag) in enumerate(consumers):
         mark = f"[{tag}] " if tag != "main" else ""
         if len(consumers) == 1:
-            _walk(graph, consumer, f"{below}-> {mark}", below, lines, seen)
+            _walk(graph, consumer, f"{below}-> {mark}", below, lines, missing)
         else:
             last = number == len(consumers) - 1
             corner, rest = ("`- ", "   ") if last else ("|- ", "|  ")
-            _walk(graph, consumer, f"{below}{corner}{mark}", below + rest, lines, seen)
+            _walk(graph, consumer, f"{below}{corner}{mark}", below + rest, lines, missing)
 
 
 def mermaid(graph: Graph) -> str:
     """Return the graph as a Mermaid flowchart."""
+    # The ids of the chart are ours: `end` and `class` are good names for a stage and break a chart.
+    ids = {item.id: f"n{number}" for number, item in enumerate(graph)}
     lines = ["flowchart LR"]
     for item in graph:
-        left, right = (
-            ("[(", ")]") if isinstance(item, Read | Write) else ("{{", "}}") if isinstance(item, Window) else ("[", "]")
-        )
-        shown = _cut((f"{item.id}: " if _is_named(item) else "") + item.label())
-        lines.append(f'  {item.id}{left}"{_mermaid(shown)}"{right}')
+        match item:
+            case Read() | Write():
+                left, right = "[(", ")]"
+            case Window():
+                left, right = "{{", "}}"
+            case _:
+                left, right = "[", "]"
+        lines.append(f'  {ids[item.id]}{left}"{_mermaid(_headline(item))}"{right}')
     for item in graph:
         for ref in item.inputs:
             node_id, tag = split_ref(ref)
-            lines.append(f"  {node_id} -->{'' if tag == 'main' else f'|{tag}|'} {item.id}")
+            lines.append(f"  {ids[node_id]} -->{'' if tag == 'main' else f'|{tag}|'} {ids[item.id]}")
     return "\n".join(lines)
 
 
+_CELL = "text-align:left;vertical-align:top;padding:2px 10px;border-bottom:1px solid var(--jp-border-color2,#ccc)"
+
+
 def html(graph: Graph) -> str:
-    """Return the graph as an HTML table that follows the page's light or dark theme: stage, work, what comes out."""
-    rows = []
-    for item in graph:
-        edge = graph.edges[item.id]
-        columns = ", ".join(f"{escape(name)}&nbsp;<i>{escape(str(dtype))}</i>" for name, dtype in edge.schema.items())
-        facts = []
-        if edge.event_time is not None:
-            facts.append(f"time {edge.event_time.column}")
-        if edge.keys:
-            facts.append(f"key {', '.join(edge.keys)}")
-        facts += [f"side output {tag}" for tag in edge.sides]
-        inputs = ", ".join(escape(ref) for ref in item.inputs) or "&mdash;"
-        rows.append(
-            f"<tr><td><b>{escape(item.id)}</b></td><td>{inputs}</td><td>{escape(_cut(item.label()))}</td>"
-            f"<td>{columns}</td><td>{escape('; '.join(facts))}</td></tr>"
-        )
-    style = "text-align:left;vertical-align:top;padding:2px 10px;border-bottom:1px solid var(--jp-border-color2,#ccc)"
-    head = "".join(f'<th style="{style}">{name}</th>' for name in ("stage", "reads", "does", "gives", "knows"))
-    body = "".join(rows).replace("<td>", f'<td style="{style}">')
-    return f'<table style="border-collapse:collapse;font-size:12px"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    """Return the graph as HTML that follows the page's light or dark theme: the drawing, and a row for each stage.
+
+    A row says what a stage reads, what it does, the columns that come out, what is known of time and keys, and what
+    its state holds.
+    """
+    rows = [_row(_cells(graph, item)) for item in graph]
+    head = _row(("stage", "reads", "does", "gives", "knows", "holds"), cell="th")
+    return (
+        f'<div><pre style="line-height:1.3">{escape(text(graph))}</pre>'
+        '<table style="border-collapse:collapse;font-size:12px">'
+        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
-def _name(item: AnyNode) -> str:
-    return f"{item.id}: " if _is_named(item) else ""
+def _cells(graph: Graph, item: AnyNode) -> tuple[str, ...]:
+    edge = graph.edges[item.id]
+    columns = ", ".join(f"{escape(name)}&nbsp;<i>{escape(str(dtype))}</i>" for name, dtype in edge.schema.items())
+    facts = [] if edge.bounded else ["never ends"]
+    if edge.event_time is not None:
+        facts.append(f"time {edge.event_time.column}")
+    if edge.keys:
+        facts.append(f"key {', '.join(edge.keys)}")
+    if edge.window is not None:
+        facts.append(f"window {edge.window.window}")
+    facts += [f"side output {tag}" for tag in edge.sides]
+    inner = graph.edge(item.inputs[0]) if item.inputs else None
+    return (
+        f"<b>{escape(item.id)}</b>",
+        ", ".join(escape(ref) for ref in item.inputs) or "&mdash;",
+        escape(_cut(item.label(), 4 * _MOST)),
+        columns,
+        escape("; ".join(facts)),
+        escape(holds(item, inner, graph.blobs) if inner is not None else ""),
+    )
 
 
-def _is_named(item: AnyNode) -> bool:
-    head, _, tail = item.id.rpartition("-")
-    return not (head == item.kind and len(tail) == 8)
+def _row(cells: tuple[str, ...], cell: str = "td") -> str:
+    return "<tr>" + "".join(f'<{cell} style="{_CELL}">{content}</{cell}>' for content in cells) + "</tr>"
 
 
-def _cut(label: str) -> str:
-    return label if len(label) <= _MOST else label[: _MOST - 1] + "…"
+def _headline(item: AnyNode) -> str:
+    return _cut((f"{item.id}: " if is_named(item) else "") + item.label())
+
+
+def _cut(label: str, most: int = _MOST) -> str:
+    label = " ".join(label.split())
+    return label if len(label) <= most else label[: most - 1] + "…"
+
+
+_ENTITIES = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "\\": "#92;"}
 
 
 def _mermaid(label: str) -> str:
-    return label.replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+    return "".join(_ENTITIES.get(sign, sign) for sign in label)

@@ -25,7 +25,10 @@ def to_json(schema: Schema) -> dict[str, Any]:
 
 def from_json(document: dict[str, Any]) -> Schema:
     """Return the schema that `to_json` wrote. Raises GraphFormat for a type it does not know."""
-    return Schema({name: _read(text) for name, text in document.items()})
+    try:
+        return Schema({name: _read(text) for name, text in document.items()})
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise GraphFormat(f"a column type cannot be read: {error}") from None
 
 
 def _write(dtype: pl.DataType) -> Any:

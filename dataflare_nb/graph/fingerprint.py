@@ -47,6 +47,11 @@ def of_function(function: Any) -> str:
     return f"{word(getattr(function, '__name__', type(function).__name__))}-{digest.hexdigest()[:12]}"
 
 
+def of_plugin(name: str, sha256: str, config: str) -> str:
+    """Return a key for a plugin: its module and what is configured around it."""
+    return f"{word(name)}-{hashlib.sha256(f'{sha256} {config}'.encode()).hexdigest()[:12]}"
+
+
 def of_object(kind: str, obj: Any) -> str:
     """Return a key for an object that is itself and no other: `buffer-0`, `buffer-1` in the order met."""
     return f"{kind}-{_ordinal(kind, obj)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
@@ -14,7 +14,7 @@ from . import node
 from .node import AnyNode, split_ref
 from .schema import Edge, edge_of
 
-VERSION = 1
+VERSION: Literal[1] = 1
 BLOB_OPTIONS = ("frame", "frames", "function", "buffer")
 """Options of sources and sinks that name a blob."""
 
@@ -22,16 +22,22 @@ BLOB_OPTIONS = ("frame", "frames", "function", "buffer")
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A graph on disk. `polars` is the version whose expressions it holds."""
 
-    version: int = VERSION
+    version: Literal[1] = VERSION
     polars: str = pl.__version__
     nodes: tuple[AnyNode, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Graph:
     """An acyclic graph of nodes. Build one with `Stream`; read one with `from_json`.
 
-    `blobs` holds what JSON cannot: frames, functions, plugins, by key.
+    `blobs` holds what JSON cannot: frames, functions, plugins, by key. Graphs are equal when they do the same; the
+    lines that built them do not matter.
+
+    >>> import dataflare_nb as flare
+    >>> stream = flare.from_frame(pl.DataFrame({"a": [1, 2]})).filter(pl.col("a") > 1)
+    >>> Graph.from_json(stream.to_json(), stream.graph.blobs) == stream.graph
+    True
     """
 
     nodes: Mapping[str, AnyNode] = field(default_factory=dict)
@@ -42,22 +48,38 @@ class Graph:
         """Return the graph with one more node, checked, and the node's id (a hash of its content unless named)."""
         if item.id == "_":
             item = node.with_id(item)
-        if self.nodes.get(item.id) == item and not blobs:
-            return self, item.id
-        known = self.nodes.get(item.id)
-        if known is not None and msgspec.structs.replace(known, where="") != msgspec.structs.replace(item, where=""):
-            raise BadOption(f"two different stages are named `{item.id}`; give one of them another name")
-        all_blobs = {**self.blobs, **(blobs or {})}
+        all_blobs = {**self.blobs, **blobs} if blobs else self.blobs
+        if item.id in self.nodes:
+            self._refuse_other(item)
+            return Graph(self.nodes, all_blobs, self.edges), item.id
         edge = edge_of(item, [self.edge(ref) for ref in item.inputs], all_blobs)
         graph = Graph({**self.nodes, item.id: item}, all_blobs, {**self.edges, item.id: edge})
         return graph, item.id
 
     def merge(self, other: Graph) -> Graph:
         """Return the nodes of both. One id with two meanings is refused."""
-        graph = Graph(self.nodes, {**self.blobs, **other.blobs}, self.edges)
-        for item in other.nodes.values():
-            graph, _ = graph.add(item)
-        return graph
+        for node_id, item in other.nodes.items():
+            if node_id in self.nodes:
+                self._refuse_other(item)
+        # What is in both keeps its place, so that inputs stay before what reads them.
+        return Graph(
+            {**self.nodes, **{key: item for key, item in other.nodes.items() if key not in self.nodes}},
+            {**self.blobs, **other.blobs},
+            {**other.edges, **self.edges},
+        )
+
+    def _refuse_other(self, item: AnyNode) -> None:
+        if _what(self.nodes[item.id]) != _what(item):
+            raise BadOption(f"two different stages are named `{item.id}`; give one of them another name")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        mine, theirs = ({key: _what(item) for key, item in graph.nodes.items()} for graph in (self, other))
+        return mine == theirs
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.nodes))
 
     def edge(self, ref: str) -> Edge:
         """Return what flows along `"id"` or `"id.late"`."""
@@ -121,7 +143,7 @@ class Graph:
             if version != VERSION:
                 raise GraphFormat(f"the graph is of version {version}; this release reads version {VERSION}")
             read = msgspec.json.decode(document, type=Document)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise GraphFormat(f"not a graph document: {error}") from None
         if read.polars.split(".")[0] != pl.__version__.split(".")[0]:
             raise GraphFormat(
@@ -135,9 +157,9 @@ class Graph:
         graph = cls(blobs=blobs)
         for item in read.nodes:
             try:
+                if item.id in graph.nodes:
+                    raise GraphFormat("the id is there twice")
                 graph, _ = graph.add(item)
-            except GraphFormat:
-                raise
             except DataflareError as error:
                 raise GraphFormat(f"stage `{item.id}` does not hold: {error}") from error
         return graph
@@ -153,6 +175,10 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+
+def _what(item: AnyNode) -> AnyNode:
+    return msgspec.structs.replace(item, where="")
 
 
 class _Version(msgspec.Struct):

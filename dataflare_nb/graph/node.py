@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from ..expr import Expr
-from ..windows import EarlySpec, WindowSpec
+from ..windows import Duration, EarlySpec, WindowSpec
 
 Options: TypeAlias = dict[str, Any]
 N = TypeVar("N", bound="Node")
@@ -52,7 +52,7 @@ class Read(Node, frozen=True, kw_only=True, tag="read"):
     invalid_schema: dict[str, Any] | None = None
 
     def label(self) -> str:
-        return f"read {self.source}"
+        return f"read {self.source}{_path(self.options)}"
 
 
 class EventTime(Node, frozen=True, kw_only=True, tag="event_time"):
@@ -66,7 +66,8 @@ class EventTime(Node, frozen=True, kw_only=True, tag="event_time"):
     watermark_every: int | None = None
 
     def label(self) -> str:
-        return f"event time {self.column}"
+        behind = f", {Duration.of_us(self.max_out_of_orderness)} behind" if self.max_out_of_orderness else ""
+        return f"event time {self.column}{behind}"
 
 
 class Select(Node, frozen=True, kw_only=True, tag="select"):
@@ -109,7 +110,7 @@ class Cast(Node, frozen=True, kw_only=True, tag="cast"):
     strict: bool = True
 
     def label(self) -> str:
-        return "cast " + ", ".join(self.columns)
+        return "cast " + ", ".join(f"{name} to {_type(dtype)}" for name, dtype in self.columns.items())
 
 
 class Explode(Node, frozen=True, kw_only=True, tag="explode"):
@@ -158,7 +159,7 @@ class Wasm(Node, frozen=True, kw_only=True, tag="wasm"):
     schema: dict[str, Any]
 
     def label(self) -> str:
-        return f"wasm {self.plugin.rpartition('-')[0]}"
+        return f"wasm {self.plugin.rpartition('-')[0]}({', '.join(self.columns or ())})"
 
 
 class Union(Node, frozen=True, kw_only=True, tag="union"):
@@ -180,7 +181,8 @@ class Window(Node, frozen=True, kw_only=True, tag="window"):
     early: EarlySpec | None = None
 
     def label(self) -> str:
-        return str(self.window)
+        more = f", {Duration.of_us(self.allowed_lateness)} late allowed" if self.allowed_lateness else ""
+        return f"{self.window}{more}{f', early {self.early}' if self.early is not None else ''}"
 
 
 class Aggregate(Node, frozen=True, kw_only=True, tag="agg"):
@@ -197,7 +199,7 @@ class Write(Node, frozen=True, kw_only=True, tag="write"):
     options: Options = {}
 
     def label(self) -> str:
-        return f"write {self.sink}"
+        return f"write {self.sink}{_path(self.options)}"
 
 
 AnyNode: TypeAlias = (
@@ -245,3 +247,14 @@ def with_id(node: N) -> N:
 
 def _texts(exprs: tuple[Expr, ...]) -> str:
     return ", ".join(expr.readable for expr in exprs)
+
+
+def _path(options: Options) -> str:
+    path = options.get("path")
+    if isinstance(path, list):
+        return f" {path[0]} and {len(path) - 1} more" if len(path) > 1 else f" {path[0]}"
+    return f" {path}" if path else ""
+
+
+def _type(dtype: Any) -> str:
+    return dtype if isinstance(dtype, str) else next(iter(dtype), "?")

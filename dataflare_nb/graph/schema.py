@@ -19,11 +19,12 @@ from ..errors import (
     UnwindowedAggregate,
     WrongType,
     listing,
+    located,
     nearest,
 )
 from ..expr import Expr, Split, changes_height, decompose, expand, row_fault
 from ..types import Schema
-from ..windows import Count, Cumulative, Global, Hopping
+from ..windows import Count, Cumulative, Global, Hopping, Session, recheck
 from . import dtypes, node
 
 RESERVED_PREFIX = "__"
@@ -81,6 +82,7 @@ def apply(item: node.AnyNode, frame: pl.LazyFrame, blobs: Mapping[str, Any]) -> 
 
 def edge_of(item: node.AnyNode, inputs: Sequence[Edge], blobs: Mapping[str, Any]) -> Edge:
     """Return the edge that leaves a node, or raise the GraphError that says why it cannot be."""
+    _check_inputs(item)
     match item:
         case node.Read():
             sides = {"invalid": dtypes.from_json(item.invalid_schema)} if item.invalid_schema else {}
@@ -109,6 +111,36 @@ def edge_of(item: node.AnyNode, inputs: Sequence[Edge], blobs: Mapping[str, Any]
             return _udf(item, inputs[0], blobs)
         case _:
             return _columns(item, inputs[0], blobs)
+
+
+def _check_inputs(item: node.AnyNode) -> None:
+    found = len(item.inputs)
+    match item:
+        case node.Read():
+            fits, wanted = found == 0, "none"
+        case node.Union():
+            fits, wanted = found >= 2, "two or more"
+        case _:
+            fits, wanted = found == 1, "one"
+    if not fits:
+        raise GraphFormat(f"{_at(item)} has {found} inputs; it takes {wanted}")
+
+
+def holds(item: node.AnyNode, inner: Edge, blobs: Mapping[str, Any]) -> str:
+    """Say in words what the state of a node holds; nothing if it has none."""
+    if not isinstance(item, node.Aggregate) or inner.window is None:
+        return ""
+    spec = inner.window.window
+    of = "key and pane" if inner.keys else "pane"
+    columns = aggregation(item, inner, blobs)
+    whole = [name for name, (_, split) in columns.items() if split is None]
+    if whole:
+        return f"the rows of open windows: {listing(whole)} needs them all at once"
+    spans_panes = isinstance(spec, Session | Cumulative) or (isinstance(spec, Hopping) and spec.size != spec.every)
+    ordered = [name for name, (_, split) in columns.items() if split is not None and split.ordered]
+    if spans_panes and ordered:
+        return f"the rows of open windows: {listing(ordered)} needs their order"
+    return f"one partial result per {of}"
 
 
 def aggregation(item: node.Aggregate, inner: Edge, blobs: Mapping[str, Any]) -> dict[str, tuple[pl.Expr, Split | None]]:
@@ -299,7 +331,9 @@ def _opaque(item: node.AnyNode, edge: Edge, schema: Schema) -> Edge:
 
 
 def _udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
-    kernel = blobs[item.udf]
+    kernel: Any = blobs.get(item.udf)
+    if not hasattr(kernel, "facts"):
+        raise GraphFormat(f"{_at(item)}: the blob `{item.udf}` is no compiled @udf")
     _require_columns(item, item.args, edge.schema)
     for name, (param, kind) in zip(item.args, kernel.facts.params, strict=True):
         dtype = edge.schema[name]
@@ -385,6 +419,8 @@ def _event_time(item: node.EventTime, edge: Edge) -> Edge:
 
 
 def _window(item: node.Window, edge: Edge) -> Edge:
+    with located(item.kind, item.where or "the document"):
+        recheck(item.window, item.early)
     if edge.window is not None:
         raise BadWindow(
             f"{_at(item)}: the stream already has the window {edge.window.window}; put .agg(...) between them"
@@ -569,8 +605,8 @@ def _at(item: node.AnyNode) -> str:
     match item:
         case node.Udf(udf=key):
             step = f"@udf {key.rpartition('-')[0]}"
-        case node.Write():
-            step = item.label()
+        case node.Write(sink=sink):
+            step = f"write {sink}"
         case _:
             step = item.kind
     return f"{step} at {item.where}" if item.where else f"{step} ({item.id})"
