@@ -1,0 +1,235 @@
+"""The command line: what it does, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import polars as pl
+import pytest
+
+import dataflare_nb as flare
+from dataflare_nb import engine
+from dataflare_nb.cli import main
+from dataflare_nb.wasm import Kernel, Plugin
+
+ROOT = Path(__file__).resolve().parents[1]
+CARRIERS = ROOT / "plugins" / "carrier_code"
+Out = pytest.CaptureFixture[str]
+
+
+@flare.udf
+def doubled(value: float) -> float:
+    return value * 2.0
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    path = tmp_path / "numbers.parquet"
+    pl.DataFrame({"value": [1.0, 2.0, 3.0], "carrier": ["UA", "AA", "B6"]}).write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def graph(tmp_path: Path, numbers: Path) -> Path:
+    stream = flare.read_parquet(numbers).filter(pl.col("value") > 1).named("large")
+    return saved(stream.write_parquet(tmp_path / "large.parquet"), tmp_path)
+
+
+def saved(stream: flare.Stream, folder: Path) -> Path:
+    path = folder / "graph.json"
+    path.write_bytes(stream.to_json())
+    return path
+
+
+def put_beside(stream: flare.Stream, folder: Path) -> Path:
+    """Store what the stream's graph names, as --blobs wants it."""
+    folder.mkdir()
+    for key, blob in stream.graph.blobs.items():
+        match blob:
+            case Kernel():
+                (folder / f"{key}.wasm").write_bytes(blob.module)
+            case Plugin():
+                (folder / key).mkdir()
+                (folder / key / "plugin.json").write_bytes((CARRIERS / "plugin.json").read_bytes())
+                (folder / key / "carrier_code.wasm").write_bytes(blob.module)
+            case pl.DataFrame():
+                blob.write_parquet(folder / f"{key}.parquet")
+    return folder
+
+
+def test_run_runs_a_graph_document_and_shows_its_ledger(graph: Path, tmp_path: Path, capsys: Out) -> None:
+    assert main(["run", str(graph), "--workers", "1", "--name", "numbers"]) == 0
+    assert pl.read_parquet(tmp_path / "large.parquet")["value"].to_list() == [2.0, 3.0]
+    said = capsys.readouterr().out
+    assert "balanced" in said
+    assert "numbers: 3 rows in" in said
+    assert engine.job("numbers").status == "finished"
+
+
+def test_run_shows_the_last_rows_of_outputs_without_a_sink(numbers: Path, tmp_path: Path, capsys: Out) -> None:
+    document = saved(flare.read_parquet(numbers).filter(pl.col("value") > 2).named("top"), tmp_path)
+    assert main(["run", str(document)]) == 0
+    said = capsys.readouterr().out
+    assert "The last rows of top" in said
+    assert "B6" in said
+
+
+def test_run_finds_functions_plugins_and_frames_beside_the_document(tmp_path: Path, capsys: Out) -> None:
+    frame = pl.DataFrame({"value": [1.5], "carrier": ["UA"]})
+    stream = flare.from_frame(frame).with_columns(twice=doubled("value")).wasm(CARRIERS / "plugin.json", column="carrier")
+    blobs = put_beside(stream, tmp_path / "blobs")
+    assert main(["run", str(saved(stream, tmp_path)), "--blobs", str(blobs)]) == 0
+    said = capsys.readouterr().out
+    assert "United Air Lines" in said
+    assert "3.0" in said
+
+
+def test_run_says_what_is_missing_and_how_to_give_it(tmp_path: Path, capsys: Out) -> None:
+    stream = flare.from_frame(pl.DataFrame({"value": [1.5]})).with_columns(twice=doubled("value"))
+    assert main(["run", str(saved(stream, tmp_path))]) == 2
+    said = capsys.readouterr().err
+    assert "doubled-" in said
+    assert "--blobs" in said
+
+
+def test_run_refuses_a_module_that_is_not_what_its_name_says(tmp_path: Path, capsys: Out) -> None:
+    stream = flare.from_frame(pl.DataFrame({"value": [1.5]})).with_columns(twice=doubled("value"))
+    blobs = put_beside(stream, tmp_path / "blobs")
+    module = next(blobs.glob("*.wasm"))
+    module.rename(module.with_name("doubled-000000000000.wasm"))
+    assert main(["run", str(saved(stream, tmp_path)), "--blobs", str(blobs)]) == 2
+    assert "is not the module that its name says" in capsys.readouterr().err
+
+
+def test_a_failed_job_ends_with_one_line_and_exit_code_1(tmp_path: Path, capsys: Out) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text("n\n1\nzwei\n")
+    stream = flare.read_csv(path, schema={"n": pl.Int64}).write_parquet(tmp_path / "out.parquet")
+    assert main(["run", str(saved(stream, tmp_path))]) == 1
+    said = capsys.readouterr().err
+    assert "words.csv:3" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nowhere.json"], "nowhere.json: No such file or directory"),
+        (["run", "{graph}", "--blobs", "nowhere"], "--blobs nowhere is not a folder"),
+        (["run", "{graph}", "--workers", "1000"], "between 1 and 256"),
+        (["run", "{graph}", "--latency", "soon"], "soon"),
+        (["run", "{graph}", "--name", "no spaces"], "letters, digits"),
+        (["plugin", "check", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, graph: Path, capsys: Out) -> None:
+    assert main([each.format(graph=graph) for each in arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_document_that_is_no_graph_is_named(tmp_path: Path, capsys: Out) -> None:
+    path = tmp_path / "graph.json"
+    path.write_text("{}")
+    assert main(["graph", "show", str(path)]) == 2
+    assert f"{path}: not a graph document" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["demo", "--rows", "0"], ["run"], ["graph"], ["run", "x", "--workers", "two"]])
+def test_wrong_usage_ends_with_exit_code_2(arguments: list[str], capsys: Out) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: dataflare" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["demo"], ["run"], ["graph"], ["graph", "show"], ["graph", "schema"], ["plugin"], ["plugin", "check"], ["doctor"]],
+)
+def test_every_command_has_help(command: list[str], capsys: Out) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_the_version_is_that_of_the_package(capsys: Out) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dataflare {flare.__version__}\n"
+
+
+@pytest.mark.parametrize(("form", "sign"), [("text", "-> large"), ("mermaid", "flowchart LR"), ("html", "<table")])
+def test_graph_show_draws_the_document(form: str, sign: str, graph: Path, capsys: Out) -> None:
+    assert main(["graph", "show", str(graph), "--as", form]) == 0
+    assert sign in capsys.readouterr().out
+
+
+def test_graph_schema_describes_the_documents(graph: Path, capsys: Out) -> None:
+    assert main(["graph", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(graph.read_bytes()), schema)
+
+
+@pytest.mark.parametrize("path", [CARRIERS, CARRIERS / "plugin.json"])
+def test_plugin_check_starts_the_plugin(path: Path, capsys: Out) -> None:
+    assert main(["plugin", "check", str(path)]) == 0
+    assert "carrier_code: in order" in capsys.readouterr().out
+
+
+def test_plugin_check_says_what_is_wrong(tmp_path: Path, capsys: Out) -> None:
+    document = json.loads((CARRIERS / "plugin.json").read_text())
+    (tmp_path / "plugin.json").write_text(json.dumps({name: value for name, value in document.items() if name != "sha256"}))
+    (tmp_path / "carrier_code.wasm").write_bytes(b"\0asm\1\0\0\0")
+    assert main(["plugin", "check", str(tmp_path)]) == 2
+    assert "carrier_code" in capsys.readouterr().err
+
+
+def test_doctor_tries_out_that_everything_works(capsys: Out) -> None:
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert said.count(": ok (") == 3
+    assert f"polars {pl.__version__}" in said
+
+
+def test_doctor_says_what_does_not_work(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
+    from dataflare_nb import doctor
+
+    def broken() -> None:
+        raise OSError("no such luck")
+
+    monkeypatch.setitem(doctor._ATTEMPTS, "a plugin", broken)
+    assert main(["doctor"]) == 1
+    assert "a plugin: OSError: no such luck" in capsys.readouterr().out
+
+
+def live(tmp_path: Path) -> subprocess.Popen[str]:
+    document = saved(flare.rate(200.0).named("ticks").write_parquet(tmp_path / "ticks"), tmp_path)
+    command = [sys.executable, "-m", "dataflare_nb.cli", "run", str(document)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_an_interrupt_ends_a_live_job_at_once_and_keeps_what_it_wrote(tmp_path: Path) -> None:
+    process = live(tmp_path)
+    assert process.stdout is not None
+    assert "rows" in process.stdout.readline()
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert time.monotonic() - began < 1.5
+    assert process.returncode == 130
+    assert error.strip() == "Interrupted; the job is stopped."
+    assert pl.read_parquet(tmp_path / "ticks").height > 100
