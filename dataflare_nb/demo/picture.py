@@ -11,7 +11,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..engine.plot import GREY, INK, quiet
+from ..engine.plot import INK, quiet
 from .data import ZONE
 from .job import SLACK_MINUTES, WATERMARK_EVERY
 
@@ -67,19 +67,9 @@ def _week(axes: Axes, windows: pl.DataFrame) -> None:
         )
         axes.step(one["window_start"], one["flown"], where="post", color=colour, linewidth=1.5, label=name)
     gone = hours.join(week.group_by("window_start").agg(pl.col("cancelled").sum()), on="window_start", how="left")
+    counts, edges = gone["cancelled"].fill_null(0), mdates.date2num(gone["window_start"])
     axes.stairs(
-        gone["cancelled"].fill_null(0)[:-1], mdates.date2num(gone["window_start"]), fill=True, color="#BBBBBB", zorder=0
-    )
-    peak = gone.sort("cancelled", descending=True, nulls_last=True).row(0)
-    axes.annotate(
-        f"cancelled at all three\n({int(gone['cancelled'].sum()):,} in this week)",
-        (_place(peak[0]), peak[1] or 0),
-        xytext=(-16, -2),
-        textcoords="offset points",
-        fontsize=9,
-        color=GREY,
-        ha="right",
-        va="top",
+        counts[:-1], edges, fill=True, color="#BBBBBB", zorder=0, label=f"cancelled, all three ({counts.sum():,})"
     )
     quiet(axes, f"Flights per hour in the week of {worst:%-d %B %Y}, the day with the most cancellations")
     axes.set_xlim(_place(start), _place(start + dt.timedelta(days=6, hours=23, minutes=59)))
@@ -89,7 +79,7 @@ def _week(axes: Axes, windows: pl.DataFrame) -> None:
     axes.xaxis.set_major_formatter(mdates.DateFormatter("%a %-d %b"))
     for label in axes.get_xticklabels():
         label.set_horizontalalignment("left")
-    axes.legend(loc="upper right", ncols=3, frameon=False, fontsize=9, bbox_to_anchor=(1, 1.13), labelcolor=INK)
+    axes.legend(loc="upper right", ncols=4, frameon=False, fontsize=9, bbox_to_anchor=(1, 1.13), labelcolor=INK)
 
 
 def _day(axes: Axes, flights: pl.DataFrame, late: pl.DataFrame) -> None:
@@ -104,7 +94,14 @@ def _day(axes: Axes, flights: pl.DataFrame, late: pl.DataFrame) -> None:
     missed = late.filter(on_day).select(_naive("departed"), _naive("scheduled"))
     axes.scatter(came["departed"], came["scheduled"], s=5, color=ON_TIME, linewidths=0, label="in its window")
     axes.scatter(missed["departed"], missed["scheduled"], s=9, color=LATE, linewidths=0, label="too late for it")
-    axes.step(came["departed"], came["watermark"], where="post", color=MARK, linewidth=1.6, label="watermark")
+    axes.step(
+        came["departed"],
+        came["watermark"],
+        where="post",
+        color=MARK,
+        linewidth=1.6,
+        label=f"watermark, told every {WATERMARK_EVERY} rows",
+    )
     quiet(axes, f"Disorder on {chosen:%-d %B}: when flights left, and when they should have")
     axes.set_xlim(_place(start), _place(end))
     axes.set_ylim(_place(start - dt.timedelta(hours=1)), _place(end))
@@ -128,11 +125,11 @@ def _year(axes: Axes, flights: pl.DataFrame, late: pl.DataFrame) -> None:
     )
     axes.bar(weeks["week"], weeks["share"], width=6, align="edge", color=LATE)
     quiet(axes, f"{late.height / flights.height:.1%} of {flights.height:,} rows came too late; by week")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.set_ylabel("rows in the late output", fontsize=9, color=INK)
-    axes.xaxis.set_major_locator(mdates.MonthLocator(bymonth=range(1, 13, 2)))
-    axes.xaxis.set_major_formatter(mdates.DateFormatter("%b"))
-    axes.xaxis.set_minor_locator(mdates.MonthLocator())
+    months = weeks.height > 26
+    axes.xaxis.set_major_locator(mdates.MonthLocator(bymonth=range(1, 13, 2)) if months else mdates.AutoDateLocator())
+    axes.xaxis.set_major_formatter(mdates.DateFormatter("%b" if months else "%-d %b"))
 
 
 def _naive(column: str) -> pl.Expr:
