@@ -80,7 +80,7 @@ def _serialized(expr: pl.Expr) -> bytes | None:
     return None if _PICKLED in data else data
 
 
-_numbers = itertools.count()
+_numbers = itertools.count(1)
 _opaque: dict[str, list[tuple[weakref.ref[pl.Expr], int]]] = {}
 
 

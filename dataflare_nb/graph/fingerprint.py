@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import itertools
 import re
 import weakref
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import PurePath
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import polars as pl
+
+from ..expr import Expr
 
 _SAMPLED = 1_000_000
 _DEPTH = 4
@@ -35,7 +40,7 @@ def _rows(frame: pl.DataFrame) -> bytes:
 
 
 def of_function(function: Any) -> str:
-    """Return a key for a function: its name, its code, its defaults and what it closes over.
+    """Return a key for a function: its name, its code, its defaults, and what it closes over or reads from its module.
 
     What cannot be told by its content, such as an open file in a closure, is told by which object it is, numbered in
     the order met: a program that runs again numbers them the same.
@@ -66,8 +71,11 @@ def _function(function: Any, depth: int) -> Iterator[str]:
     if not isinstance(function, FunctionType):
         yield from _value(function, depth)
         return
-    yield function.__module__ or ""
     yield from _code(function.__code__)
+    for name in _globals(function.__code__):
+        if name in function.__globals__:
+            yield name
+            yield from _value(function.__globals__[name], depth)
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield from _value(default, depth)
     for cell in function.__closure__ or ():
@@ -75,6 +83,11 @@ def _function(function: Any, depth: int) -> Iterator[str]:
             yield from _value(cell.cell_contents, depth)
         except ValueError:
             yield "empty"
+
+
+def _globals(code: CodeType) -> list[str]:
+    inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _globals(constant)]
+    return sorted({*code.co_names, *inner})
 
 
 def _code(code: CodeType) -> Iterator[str]:
@@ -100,13 +113,18 @@ def _value(value: Any, depth: int) -> Iterator[str]:
             for key, item in value.items():
                 yield from _value(key, depth - 1)
                 yield from _value(item, depth - 1)
-        case FunctionType() if depth:
+        case FunctionType():
+            if not depth:
+                return
             yield from _function(value, depth - 1)
         case type() | ModuleType():
-            yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
+            yield getattr(value, "__qualname__", value.__name__)
         case pl.DataFrame():
             yield of_frame(value)
-        case re.Pattern():
+        case pl.Expr():
+            stored = Expr.of(value)[0]
+            yield stored.data or stored.blob
+        case re.Pattern() | pl.DataType() | dt.date() | dt.time() | dt.timedelta() | Decimal() | PurePath():
             yield repr(value)
         case _:
             yield f"{type(value).__qualname__} {_ordinal(type(value).__qualname__, value)}"

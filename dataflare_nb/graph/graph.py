@@ -68,6 +68,12 @@ class Graph:
             {**other.edges, **self.edges},
         )
 
+    def _require(self, node_id: str) -> None:
+        if node_id not in self.nodes:
+            raise UnknownStage(
+                f"there is no stage `{node_id}`; there are {listing(self.nodes)}." + nearest(node_id, self.nodes)
+            )
+
     def _refuse_other(self, item: AnyNode) -> None:
         if _what(self.nodes[item.id]) != _what(item):
             raise BadOption(f"two different stages are named `{item.id}`; give one of them another name")
@@ -84,10 +90,7 @@ class Graph:
     def edge(self, ref: str) -> Edge:
         """Return what flows along `"id"` or `"id.late"`."""
         node_id, tag = split_ref(ref)
-        if node_id not in self.nodes:
-            raise UnknownStage(
-                f"there is no stage `{node_id}`; there are {listing(self.nodes)}." + nearest(node_id, self.nodes)
-            )
+        self._require(node_id)
         edge = self.edges[node_id]
         if tag == "main":
             return edge
@@ -99,6 +102,8 @@ class Graph:
         """Return the part of the graph that `refs` need, without the blobs of the rest."""
         wanted: set[str] = set()
         waiting = [split_ref(ref)[0] for ref in refs]
+        for node_id in waiting:
+            self._require(node_id)
         while waiting:
             node_id = waiting.pop()
             if node_id not in wanted:
