@@ -250,7 +250,7 @@ def test_functions_that_read_the_same_and_differ_are_different_stages() -> None:
         return FLIGHTS.with_columns(pl.col("dep_delay").map_batches(lambda x: x + n, return_dtype=pl.Float64))
 
     def open_over(thing: object) -> flare.Stream:
-        return FLIGHTS.map_batches(lambda frame: frame if thing else frame)
+        return FLIGHTS.map_batches(lambda frame: (frame, thing)[0])
 
     for make, one, other in [
         (plus, 1, 2),
