@@ -114,7 +114,7 @@ class Job:
         Raises StageFailed if a stage failed and JobTimeout when time is up. An interrupt stops the job.
         """
         try:
-            if not self._finished.wait(timeout):
+            if not self._wait_until_finished(timeout):
                 raise JobTimeout(f"job {self.name} is still {self.status} after {timeout} s; job.stop() ends it")
         except KeyboardInterrupt:
             self.stop()
@@ -123,12 +123,27 @@ class Job:
             raise self.error
         return self
 
+    def _wait_until_finished(self, timeout: float | None) -> bool:
+        # Polars installs a signal handler that restarts system calls, so a wait without an end would never see Ctrl-C.
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._finished.wait(0.1 if deadline is None else min(0.1, max(0.0, deadline - time.monotonic()))):
+            if deadline is not None and time.monotonic() >= deadline:
+                return self._finished.is_set()
+        return True
+
     def stop(self) -> None:
         """Stop now. Rows under way and open windows are given up.
 
         What a live job has written is committed. A bounded job that is stopped half-way leaves nothing in its sinks,
         so that a part is not taken for the whole; `drain()` ends it early and keeps what it has.
         """
+        try:
+            self._stop()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
         if self._outcome is not None:
             return
         stuck = self._scheduler.stop()
@@ -408,6 +423,7 @@ class _SinkContext:
         self.node_id = node_id
         self.clock = clock
         self.watermark = NEVER
+        self.restored = False
         self.counters: dict[str, int] = {}
 
     def count(self, name: str, by: int = 1) -> None:

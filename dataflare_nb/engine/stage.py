@@ -82,7 +82,7 @@ class Stage:
     @property
     def parallel(self) -> bool:
         """Several batches may be worked on at once; a transparent host keeps nothing between them."""
-        return self.host is not None and self.host.transparent and self.host.operator.parallel
+        return self.host is not None and self.plan.parallel and self.host.operator.parallel
 
     def port(self) -> int | None:
         """Return the port to take from, None when nothing can be taken.

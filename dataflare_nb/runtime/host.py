@@ -34,9 +34,11 @@ class Host:
         self.node_id = node_id
         self.operator = operator
         self.clock = clock
+        self.restored = False
         self.transparent = transparent
         self.counters: dict[str, int] = {}
         self._ports = ports
+        self._open_ports = set(range(ports))
         self._inputs = Inputs(branches)
         self._watermark = NEVER
         self._counting = threading.Lock()
@@ -54,9 +56,13 @@ class Host:
     def feed(self, packet: Packet, port: int = 0) -> Iterator[Packet]:
         """Take one packet and yield what follows from it."""
         if self._ports > 1:
+            if isinstance(packet.message, End) and not packet.split:
+                self._open_ports.discard(port)
             packet = packet.carrying(packet.message, (port, *packet.split))
         if self.transparent:
             yield from self._pass(packet)
+            if self._ports > 1 and not self._open_ports:
+                yield packet.carrying(End(), WHOLE)
             return
         match packet.message:
             case pl.DataFrame() as batch:
@@ -75,13 +81,15 @@ class Host:
                 if self._inputs.idle:
                     yield packet.carrying(Idle(), WHOLE)
                 yield from self._advance(packet)
-            case End():
+            case End() if not self._inputs.ended:
                 self._inputs.end(packet.split)
                 if isinstance(self.operator, AssignEventTime):
                     self.operator.forget(packet.split)
                 yield from self._advance(packet)
                 if self._inputs.ended:
                     yield packet.carrying(End(), WHOLE)
+            case End():
+                pass  # A union says once for each of its inputs, and then once more, that it has ended.
             case Side():
                 raise TypeError("a side output is not an input")
 

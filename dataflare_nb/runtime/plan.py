@@ -55,6 +55,11 @@ class StagePlan:
         return ", ".join(item.label() for item in self.nodes)
 
     @property
+    def parallel(self) -> bool:
+        """Whether several batches may be worked on at once, if the operator can."""
+        return self.transparent and len(self.inputs) == 1
+
+    @property
     def kind(self) -> str:
         return "source" if self.source is not None else "sink" if self.sink is not None else "operator"
 

@@ -45,8 +45,10 @@ def told(job: Job, points: int = 5, *, lag: int | None = 90_000_000) -> Told:
     history = deque(
         Sample(
             elapsed=0.5 * number,
-            rows_out={stage: 1_000 * number for stage in stages},
-            spent={stage: {"busy": 0.25 * number, "idle": 0.2 * number, "backpressured": 0.05 * number} for stage in stages},
+            rows_out=dict.fromkeys(stages, 1000 * number),
+            spent={
+                stage: {"busy": 0.25 * number, "idle": 0.2 * number, "backpressured": 0.05 * number} for stage in stages
+            },
             lag_us=dict.fromkeys(stages, lag),
         )
         for number in range(1, points + 1)
@@ -83,7 +85,8 @@ def test_rates_are_differences_over_time(job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lag", "unit"), [(500_000, "ms"), (90_000_000, "s"), (7_200_000_000, "h"), (10 * 86_400_000_000, "days"), (0, "ms")]
+    ("lag", "unit"),
+    [(500_000, "ms"), (90_000_000, "s"), (7_200_000_000, "h"), (10 * 86_400_000_000, "days"), (0, "ms")],
 )
 def test_the_lag_has_a_unit_that_fits(lag: int, unit: str, job: Job) -> None:
     assert figure(told(job, lag=lag)).axes[2].get_ylabel() == unit  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""An interrupt, wherever it comes, ends the job in less than a second and leaves no thread."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+HEAD = """
+    import os, signal, sys, threading, time
+    import polars as pl
+    import dataflare_nb as flare
+    frame = pl.DataFrame({"n": range(2_000_000), "k": [i % 100 for i in range(2_000_000)]})
+    frame = frame.with_columns(ts=pl.col("n").cast(pl.Datetime("us")))
+
+    @flare.udf(max_execution_time="60s")
+    def forever(n: int) -> int:
+        while n >= 0:
+            n = n + 1 - 1
+        return n
+
+    def spin(frame):
+        while frame.height:
+            pass
+        return frame
+
+    def sleep_in_pieces(frame, epoch):
+        for _ in range(1_000):
+            time.sleep(0.01)
+
+    def after(seconds):
+        def fire():
+            time.sleep(seconds)
+            global fired
+            fired = time.monotonic()
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=fire, daemon=True).start()
+
+    def check():
+        took = time.monotonic() - fired
+        left = [t.name for t in threading.enumerate() if t.name.startswith("dataflare:")]
+        print("took", took, "left", left)
+        sys.exit(0 if took < 1.0 and not left else 1)
+"""
+
+LEAVE = """
+    try:
+        AFTER
+        check()
+    except KeyboardInterrupt:
+        AFTER
+        check()
+"""
+
+CASES = {
+    "collect": """
+        while True:
+            flare.from_frame(frame).event_time("ts").key_by("k").window(flare.tumbling("10ms")).agg(
+                n=pl.len(), m=pl.col("n").median()).collect()
+    """,
+    "live source": "flare.rate(1).run().wait()",
+    "busy guest": "flare.from_frame(frame).with_columns(m=forever('n')).collect()",
+    "busy python": "flare.from_frame(frame).map_batches(spin).collect()",
+    "slow sink": "flare.from_frame(frame).for_each_batch(sleep_in_pieces).run().wait()",
+    "building": """
+        while True:
+            stream = flare.from_frame(frame)
+            for i in range(50):
+                stream = stream.with_columns(pl.lit(i).alias(f"c{i}"))
+    """,
+    "starting and stopping": """
+        while True:
+            flare.rate(1_000).run(name="again")
+    """,
+    "drain": """
+        job = flare.from_frame(frame).for_each_batch(sleep_in_pieces).run()
+        job.drain()
+    """,
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_an_interrupt_returns_in_less_than_a_second(case, tmp_path):
+    for wait in (0.3, random.Random(case).uniform(0.05, 0.6)):
+        body = textwrap.indent(textwrap.dedent(CASES[case]).strip(), "    ")
+        start = f"{textwrap.dedent(HEAD)}\nafter({wait})\ntry:\n"
+        # Polars may raise the interrupt once more than it came.
+        script = f"{start}{body}\nexcept KeyboardInterrupt:\n{LEAVE.replace('AFTER', _after(case))}"
+        file = tmp_path / "script.py"
+        file.write_text(script)
+        done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, f"{case} after {wait:.2f} s\n{done.stdout}\n{done.stderr}"
+
+
+def _after(case: str) -> str:
+    # Interrupting the line that starts a job leaves the job before it running, as it should; the user stops that one.
+    return "flare.stop_all()" if case == "starting and stopping" else "pass"
