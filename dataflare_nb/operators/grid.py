@@ -7,7 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
-from ..types import EventTime
+from ..types import FOREVER, EventTime
 from ..windows import Cumulative, Duration, Global, Hopping, Tumbling, pane_us
 
 START, END = "__start", "__end"
@@ -39,6 +39,10 @@ class Grid(Protocol):
 
     def end_of_pane(self, pane: int) -> int:
         """Return the first instant after the pane that starts at `pane`."""
+        ...
+
+    def last_end(self, pane: int) -> int:
+        """Return the end of the last window that the pane which starts at `pane` is in."""
         ...
 
 
@@ -94,6 +98,9 @@ class FixedGrid:
     def end_of_pane(self, pane: int) -> int:
         return pane + self._pane
 
+    def last_end(self, pane: int) -> int:
+        return _floor_int(pane, self.size if self.grows else self.every, self.offset) + self.size
+
     def _end_after(self, time: int) -> int:
         # Ends lie on the grid of starts shifted by the size.
         shift = self.offset if self.grows else self.offset + self.size
@@ -130,6 +137,9 @@ class CalendarGrid:
     def end_of_pane(self, pane: int) -> int:
         return self._ask(self._end(pl.lit(pane, pl.Int64)))
 
+    def last_end(self, pane: int) -> int:
+        return self.end_of_pane(pane)
+
     def _end(self, pane: pl.Expr) -> pl.Expr:
         start = pane.cast(self._dtype)
         if self._offset:
@@ -165,6 +175,9 @@ class GlobalGrid:
     def end_of_pane(self, pane: int) -> int:
         return LARGEST
 
+    def last_end(self, pane: int) -> int:
+        return LARGEST
+
 
 # Far enough from the ends of 64 bits that a window can be added, near enough that no event is beyond.
 SMALLEST, LARGEST = -(2**61), 2**61
@@ -188,8 +201,8 @@ def grid_of(window: Tumbling | Hopping | Cumulative | Global, zone: str | None) 
 
 
 def clamp(time: EventTime | int) -> int:
-    """Keep a time far enough from the ends of 64 bits that a window can be added to it."""
-    return max(SMALLEST, min(LARGEST, time))
+    """Keep a time far enough from the ends of 64 bits that a window can be added to it. Only the end is `LARGEST`."""
+    return LARGEST if time == FOREVER else max(SMALLEST, min(LARGEST - 1, time))
 
 
 def _floor(time: pl.Expr, step: int, offset: int) -> pl.Expr:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..types import Batch, Context, EventTime, Output, State
+from ..types import Batch, Clock, Context, EventTime, Output, State
+from ..windows import Every
 
 
 class BaseOperator:
@@ -44,3 +45,13 @@ class BaseOperator:
 
     def close(self) -> None:
         return None
+
+
+def next_tick(clock: Clock, every: Every) -> EventTime:
+    """Return when early results are next due.
+
+    On a grid of its own rather than counted from the first row, so that operators which share the keys among them,
+    and one that has been restored, all tell at the same time.
+    """
+    now, period = clock.now(), every.period.fixed_us("the period")
+    return EventTime(now - now % period + period)

@@ -13,7 +13,7 @@ from .aggregation import ROWS, Aggregation
 from .grid import clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
-from .operator import BaseOperator
+from .operator import BaseOperator, next_tick
 from .panes import MEMTABLE_ROWS, TIME, physical_time, times_of, with_times
 
 START, LAST, REVISION, CHANGED, SEEN = "__start", "__last", "__revision", "__changed", "__seen"
@@ -56,6 +56,8 @@ class Sessions(BaseOperator):
         """Input rows whose session has closed."""
         self._first_end: int = FOREVER
         self._next_early: int | None = None
+        self._untold = False
+        """Rows have come since the last watermark."""
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
         if not batch.height:
@@ -74,24 +76,28 @@ class Sessions(BaseOperator):
             first = times.min()
             assert isinstance(first, int)
             self._first_end = min(self._first_end, first + self._gap)
+            self._untold = True
             if self._agg.two_phase and sum(rows.height for rows in self._fresh) > MEMTABLE_ROWS:
                 self._merge_fresh()
         if isinstance(self._early, Every) and self._next_early is None:
-            self._next_early = self._ctx.clock.now() + self._early.period.fixed_us("the period")
+            self._next_early = next_tick(self._ctx.clock, self._early)
         return ()
 
     def due(self) -> EventTime | None:
-        if self._suspects or (self._fresh and isinstance(self._early, AfterCount)):
+        if self._suspects or (self._untold and isinstance(self._early, AfterCount)):
             return NEVER
         if not self._fresh and not self._pieces.height:
             return None
-        if self._fresh and self._lateness and self._first_end <= self._ctx.watermark:
+        if self._untold and self._lateness and self._first_end <= self._ctx.watermark:
             return NEVER
         return EventTime(self._first_end)
 
     def on_watermark(self, time: EventTime) -> Iterable[Output]:
         before = self._ctx.watermark
+        if time == FOREVER:
+            self._next_early = None
         yield from self._settle()
+        self._untold = False
         pieces = self._pieces
         if not pieces.height:
             return
@@ -148,8 +154,9 @@ class Sessions(BaseOperator):
             if "suspects" in state:
                 self._suspects.append(state["suspects"].drop(KEY_GROUP))
         self._keep(self._pieces, after=NEVER)
+        self._untold = bool(self._pieces[CHANGED].any())
         if isinstance(self._early, Every) and self._pieces.height:
-            self._next_early = self._ctx.clock.now() + self._early.period.fixed_us("the period")
+            self._next_early = next_tick(self._ctx.clock, self._early)
 
     def open_windows(self) -> pl.DataFrame:
         """Return the sessions that are kept: keys, `window_start`, `window_end`, and the rows each holds."""

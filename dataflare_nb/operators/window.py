@@ -13,7 +13,7 @@ from .aggregation import ROWS, Aggregation
 from .grid import END, LARGEST, SMALLEST, START, Grid, clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
-from .operator import BaseOperator
+from .operator import BaseOperator, next_tick
 from .panes import PANE, Panes, times_of, with_times
 
 REVISION, SEEN, LABEL = "__revision", "__seen", "__label"
@@ -50,6 +50,9 @@ class GridWindows(BaseOperator):
         self._panes = Panes(aggregation, grid)
         self._emitted = self._no_emissions()
         self._touched: list[pl.DataFrame] = []
+        """Panes of keys that have changed since the last watermark."""
+        self._untold: list[pl.DataFrame] = []
+        """Panes of keys that have changed since the last early results by the clock."""
         self._next_early: int | None = None
 
     # The way of a row
@@ -111,12 +114,15 @@ class GridWindows(BaseOperator):
         )
 
     def _touch(self, rows: Batch) -> None:
-        """Remember which panes of which keys have changed since the last watermark."""
+        """Remember which panes of which keys have changed."""
         by = [PANE, *self._keys]
         counted = rows.lazy().with_columns(self._grid.pane(pl.col("__t")).alias(PANE)).group_by(*by)
-        self._touched.append(counted.agg(pl.len().cast(pl.Int64).alias(ROWS)).collect())
-        if isinstance(self._early, Every) and self._next_early is None:
-            self._next_early = self._ctx.clock.now() + self._early.period.fixed_us("the period")
+        touched = counted.agg(pl.len().cast(pl.Int64).alias(ROWS)).collect()
+        self._touched.append(touched)
+        if isinstance(self._early, Every):
+            self._untold.append(touched)
+            if self._next_early is None:
+                self._next_early = next_tick(self._ctx.clock, self._early)
 
     # The way of time
 
@@ -127,10 +133,12 @@ class GridWindows(BaseOperator):
             return NEVER
         watermark = clamp(self._ctx.watermark)
         first = self._grid.next_end(max(watermark, self._panes.first))
+        if first >= LARGEST:
+            return FOREVER
         if not self._tracked:
             return EventTime(first)
         # A window that has fired and is kept for late rows is given up when its lateness is over.
-        purge = self._grid.end_of_pane(self._panes.first_pane()) + self._lateness
+        purge = self._grid.last_end(self._panes.first_pane()) + self._lateness
         return EventTime(min(first, max(purge, watermark + 1)))
 
     def _late_touched(self) -> bool:
@@ -142,6 +150,8 @@ class GridWindows(BaseOperator):
         )
 
     def on_watermark(self, time: EventTime) -> Iterable[Output]:
+        if time == FOREVER:
+            self._next_early, self._untold = None, []
         if self._panes.empty:
             return
         if self._tracked:
@@ -166,9 +176,9 @@ class GridWindows(BaseOperator):
     def _advance_tracked(self, time: EventTime) -> Iterable[Output]:
         after, upto = clamp(self._ctx.watermark), clamp(time)
         state = self._panes.all().lazy()
-        touched = self._take_touched()
+        touched, self._touched = self._touched, []
         outputs = []
-        if touched is not None and self._lateness and self._ctx.watermark != NEVER:
+        if touched and self._lateness and self._ctx.watermark != NEVER:
             late = self._windows_of(touched, clamp(after - self._lateness), after)
             outputs.append(self._emit(state, late, "late"))
         on_time = (
@@ -187,11 +197,10 @@ class GridWindows(BaseOperator):
     def on_clock(self, now: EventTime) -> Iterable[Output]:
         if self._next_early is None or now < self._next_early:
             return
-        self._next_early = None
-        touched = self._take_touched(keep_late=True)
-        if touched is None:
+        untold, self._untold, self._next_early = self._untold, [], None
+        if not untold:
             return
-        changed = self._windows_of(touched, clamp(self._ctx.watermark), LARGEST)
+        changed = self._windows_of(untold, clamp(self._ctx.watermark), LARGEST)
         frame = self._emit(self._panes.all().lazy(), changed, "early")
         if frame is not None:
             yield frame
@@ -210,8 +219,9 @@ class GridWindows(BaseOperator):
         ready = known.filter(pl.col(ROWS) - pl.col(SEEN).fill_null(0) >= n).select(*self._by).collect()
         return self._emit(state, ready, "early")
 
-    def _windows_of(self, touched: pl.DataFrame, after: int, upto: int) -> pl.DataFrame:
-        return self._grid.windows(touched.lazy(), PANE, after, upto).select(*self._by).unique().collect()
+    def _windows_of(self, touched: list[pl.DataFrame], after: int, upto: int) -> pl.DataFrame:
+        panes = pl.concat(touched).lazy()
+        return self._grid.windows(panes, PANE, after, upto).select(*self._by).unique().collect()
 
     def _emit(self, state: pl.LazyFrame, windows: pl.DataFrame, label: str) -> Batch | None:
         """Return the results of just these windows and keys, each one revision further."""
@@ -231,16 +241,6 @@ class GridWindows(BaseOperator):
         self._emitted = pl.concat([self._emitted, said]).unique(self._by, keep="last", maintain_order=True)
         return self._shape(results) if results.height else None
 
-    def _take_touched(self, *, keep_late: bool = False) -> pl.DataFrame | None:
-        if not self._touched:
-            return None
-        touched = pl.concat(self._touched)
-        self._touched = []
-        if keep_late and self._lateness and self._ctx.watermark != NEVER:
-            # Late updates are told at the next watermark, so that how rows are cut into batches does not matter.
-            self._touched = [touched.filter(pl.col(PANE) < self._ctx.watermark)]
-        return touched
-
     # State
 
     def held(self) -> int:
@@ -255,8 +255,8 @@ class GridWindows(BaseOperator):
         tables = {"panes": with_key_group(self._panes.all(), self._keys)}
         if self._tracked:
             tables["emitted"] = with_key_group(self._emitted, self._keys)
-            touched = pl.concat([self._no_touched(), *self._touched])
-            tables["touched"] = with_key_group(touched, self._keys)
+            for name, panes in (("touched", self._touched), ("untold", self._untold)):
+                tables[name] = with_key_group(pl.concat([self._no_touched(), *panes]), self._keys)
         return tables
 
     def restore(self, states: Iterable[State]) -> None:
@@ -264,10 +264,11 @@ class GridWindows(BaseOperator):
             self._panes.restore(state["panes"].drop(KEY_GROUP))
             if self._tracked:
                 self._emitted = pl.concat([self._emitted, state["emitted"].drop(KEY_GROUP)])
-                touched = state["touched"].drop(KEY_GROUP)
-                self._touched += [touched] if touched.height else []
-                if touched.height and isinstance(self._early, Every):
-                    self._next_early = self._ctx.clock.now() + self._early.period.fixed_us("the period")
+                for name, panes in (("touched", self._touched), ("untold", self._untold)):
+                    changed = state[name].drop(KEY_GROUP)
+                    panes += [changed] if changed.height else []
+        if self._untold and isinstance(self._early, Every):
+            self._next_early = next_tick(self._ctx.clock, self._early)
 
     def open_windows(self) -> pl.DataFrame:
         """Return the windows that wait: keys, `window_start`, `window_end`, and the rows each holds."""
