@@ -16,7 +16,7 @@ from . import doctor, engine, terminal
 from ._version import __version__
 from .engine.scheduler import default_workers
 from .errors import DataflareError, GraphFormat, JobError
-from .graph import Graph, draw, node
+from .graph import Graph, draw, fingerprint, node
 from .wasm.kernel import Kernel
 from .wasm.plugin import FUNCTIONS, Plugin
 from .wasm.session import Session
@@ -108,6 +108,17 @@ def _plugin_check(asked: argparse.Namespace) -> int:
 
 def _doctor(asked: argparse.Namespace) -> int:
     return OK if doctor.examine(sys.stdout) else FAILED
+
+
+def _is(key: str, blob: Any) -> bool:
+    match blob:
+        case Plugin():
+            return key == fingerprint.of_plugin(blob.name, blob.sha256, repr(blob.config))
+        case Kernel():
+            _, dash, digest = key.rpartition("-")
+            return bool(dash) and blob.sha256.startswith(digest)
+        case _:
+            return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -224,9 +235,8 @@ def _blobs(folder: Path) -> dict[str, Any]:
     blobs |= {path.stem: Kernel.load(path.read_bytes()) for path in sorted(folder.glob("*.wasm"))}
     blobs |= {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
     for key, blob in blobs.items():
-        _, dash, digest = key.rpartition("-")
-        if not isinstance(blob, pl.DataFrame) and not (dash and blob.sha256.startswith(digest)):
-            raise GraphFormat(f"{folder / key} is not the module that its name says: its sha256 is {blob.sha256}")
+        if not _is(key, blob):
+            raise GraphFormat(f"{folder / key} is not what its name says; its content has another sum")
     return blobs
 
 

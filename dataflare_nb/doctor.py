@@ -15,7 +15,7 @@ import polars as pl
 import dataflare_nb as flare
 
 from .engine.scheduler import default_workers
-from .wasm.plugin import Plugin
+from .wasm.bundled import bundled_plugin
 
 _PACKAGES = {
     "core": ("polars", "pyarrow", "wasmtime", "msgspec"),
@@ -51,10 +51,8 @@ def _compiled() -> None:
 
 
 def _plugin() -> None:
-    from .demo.job import plugin
-
     codes = pl.DataFrame({"carrier": ["UA", "??"]})
-    got = flare.from_frame(codes).wasm(Plugin.load(plugin()), column="carrier").collect(workers=1)
+    got = flare.from_frame(codes).wasm(bundled_plugin("carrier_code"), column="carrier").collect(workers=1)
     _same(got["airline"].to_list(), ["United Air Lines Inc.", None])
 
 

@@ -83,7 +83,9 @@ def test_run_shows_the_last_rows_of_outputs_without_a_sink(numbers: Path, tmp_pa
 
 def test_run_finds_functions_plugins_and_frames_beside_the_document(tmp_path: Path, capsys: Out) -> None:
     frame = pl.DataFrame({"value": [1.5], "carrier": ["UA"]})
-    stream = flare.from_frame(frame).with_columns(twice=doubled("value")).wasm(CARRIERS / "plugin.json", column="carrier")
+    stream = (
+        flare.from_frame(frame).with_columns(twice=doubled("value")).wasm(CARRIERS / "plugin.json", column="carrier")
+    )
     blobs = put_beside(stream, tmp_path / "blobs")
     assert main(["run", str(saved(stream, tmp_path)), "--blobs", str(blobs)]) == 0
     said = capsys.readouterr().out
@@ -105,7 +107,7 @@ def test_run_refuses_a_module_that_is_not_what_its_name_says(tmp_path: Path, cap
     module = next(blobs.glob("*.wasm"))
     module.rename(module.with_name("doubled-000000000000.wasm"))
     assert main(["run", str(saved(stream, tmp_path)), "--blobs", str(blobs)]) == 2
-    assert "is not the module that its name says" in capsys.readouterr().err
+    assert "is not what its name says" in capsys.readouterr().err
 
 
 def test_a_failed_job_ends_with_one_line_and_exit_code_1(tmp_path: Path, capsys: Out) -> None:
@@ -144,7 +146,9 @@ def test_a_document_that_is_no_graph_is_named(tmp_path: Path, capsys: Out) -> No
     assert f"{path}: not a graph document" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["walk"], ["demo", "--rows", "0"], ["run"], ["graph"], ["run", "x", "--workers", "two"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["walk"], ["demo", "--rows", "0"], ["run"], ["graph"], ["run", "x", "--workers", "two"]]
+)
 def test_wrong_usage_ends_with_exit_code_2(arguments: list[str], capsys: Out) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -154,7 +158,17 @@ def test_wrong_usage_ends_with_exit_code_2(arguments: list[str], capsys: Out) ->
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["run"], ["graph"], ["graph", "show"], ["graph", "schema"], ["plugin"], ["plugin", "check"], ["doctor"]],
+    [
+        [],
+        ["demo"],
+        ["run"],
+        ["graph"],
+        ["graph", "show"],
+        ["graph", "schema"],
+        ["plugin"],
+        ["plugin", "check"],
+        ["doctor"],
+    ],
 )
 def test_every_command_has_help(command: list[str], capsys: Out) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -191,7 +205,9 @@ def test_plugin_check_starts_the_plugin(path: Path, capsys: Out) -> None:
 
 def test_plugin_check_says_what_is_wrong(tmp_path: Path, capsys: Out) -> None:
     document = json.loads((CARRIERS / "plugin.json").read_text())
-    (tmp_path / "plugin.json").write_text(json.dumps({name: value for name, value in document.items() if name != "sha256"}))
+    (tmp_path / "plugin.json").write_text(
+        json.dumps({name: value for name, value in document.items() if name != "sha256"})
+    )
     (tmp_path / "carrier_code.wasm").write_bytes(b"\0asm\1\0\0\0")
     assert main(["plugin", "check", str(tmp_path)]) == 2
     assert "carrier_code" in capsys.readouterr().err

@@ -32,7 +32,8 @@ class Run:
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(30_000, id="a month"), pytest.param(None, id="the year", marks=pytest.mark.slow)]
+    scope="module",
+    params=[pytest.param(30_000, id="a month"), pytest.param(None, id="the year", marks=pytest.mark.slow)],
 )
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tmp_path_factory.mktemp("demo"), request.param)
@@ -77,7 +78,7 @@ def test_exactly_the_rows_whose_window_was_given_up_are_late(run: Run) -> None:
     window_end = pl.col("scheduled").dt.truncate("1h") + pl.duration(hours=1)
     given_up = window_end + pl.duration(minutes=job.LATENESS_MINUTES) <= pl.col("watermark")
     wanted = watermarks(run.flights).filter(given_up)
-    assert 0 < wanted.height
+    assert wanted.height > 0
     assert run.late.select(IDENTITY).sort(IDENTITY).equals(wanted.select(IDENTITY).sort(IDENTITY))
 
 

@@ -26,7 +26,7 @@ def hourly(path: Path) -> flare.Stream:
         flare.read_parquet(path)
         .event_time("scheduled", max_out_of_orderness=f"{SLACK_MINUTES}m", watermark_every=WATERMARK_EVERY)
         .with_columns(won_back=won_back("dep_delay", "arr_delay"))
-        .wasm(plugin(), column="carrier")
+        .wasm(flare.wasm.bundled_plugin("carrier_code"), column="carrier")
         .key_by("origin")
         .window(flare.tumbling("1h"), allowed_lateness=f"{LATENESS_MINUTES}m")
         .agg(
@@ -50,10 +50,3 @@ def start(path: Path, out: Path, *, workers: int | None = None) -> flare.Job:
         workers=workers,
         latency=LATENCY,
     )
-
-
-def plugin() -> Path:
-    """Return the description of the carrier_code plugin: beside this module when installed, else in the checkout."""
-    here = Path(__file__).resolve().parent
-    inside = here / "plugins" / "carrier_code" / "plugin.json"
-    return inside if inside.exists() else here.parents[1] / "plugins" / "carrier_code" / "plugin.json"
