@@ -146,6 +146,8 @@ class _Laws:
         again.commit(2, _json(again.prepare(2)))
         again.close()
         self._sees(place, self._rows, "crash: and goes on")
+        gone.close()
+        self._sees(place, self._rows, "crash: a writer that was thought gone closes late")
 
         place = next(self._places)
         gone = self._open(place)
@@ -161,6 +163,7 @@ class _Laws:
         again.commit(2, _json(again.prepare(2)))
         again.close()
         self._sees(place, self._rows, "crash: after an epoch was prepared that no checkpoint knows of")
+        gone.close()
 
     def abort(self) -> None:
         first, second = self._rows.head(5), self._rows.slice(5)

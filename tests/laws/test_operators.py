@@ -33,7 +33,7 @@ def positive(x: float) -> bool:
     "build",
     {
         "select": lambda s: s.select("k", "t", w=pl.col("v") * 2),
-        "with_columns": lambda s: s.with_columns(w=pl.col("v").fill_null(0) + pl.col("j"), k=pl.col("k").str.to_uppercase()),
+        "with_columns": lambda s: s.with_columns(w=pl.col("v").fill_null(0) + pl.col("j"), k=pl.col("k") + "!"),
         "filter": lambda s: s.filter(pl.col("v") > 2),
         "drop": lambda s: s.drop("x"),
         "rename": lambda s: s.rename({"x": "y", "k": "key"}),
@@ -41,7 +41,7 @@ def positive(x: float) -> bool:
         "cast, not strict": lambda s: s.cast({"k": pl.Int64}, strict=False),
         "udf column": lambda s: s.with_columns(y=half("x")),
         "udf filter": lambda s: s.filter(positive("x")),
-        "several, fused": lambda s: s.filter(pl.col("v") > 1).with_columns(w=pl.col("v") - 1).drop("j").rename({"w": "z"}),
+        "several, fused": lambda s: s.filter(pl.col("v") > 1).with_columns(w=pl.col("v")).drop("j").rename({"w": "u"}),
         "map_batches": lambda s: s.map_batches(lambda frame: frame.with_columns(pl.col("x").fill_null(0.0))),
     }.items(),
     ids=lambda item: item[0],
@@ -84,7 +84,7 @@ AGGREGATIONS = {
         (pl.col("x") > 0.4).any().alias("some"),
     ],
     "first and last": [pl.col("v").first().alias("f"), pl.col("x").last().alias("l"), pl.len().alias("n")],
-    "buffered": [pl.col("x").median().alias("m"), pl.col("v").n_unique().alias("u"), pl.col("v").implode().alias("all")],
+    "buffered": [pl.col("x").median().alias("m"), pl.col("v").n_unique().alias("u"), pl.col("v").implode().alias("l")],
     "both": [pl.col("v").sum(), pl.col("x").quantile(0.9, "linear").alias("q")],
 }
 KEYS = {"no key": [], "a key with nulls": ["k"], "two keys": ["k", "j"]}
