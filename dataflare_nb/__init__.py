@@ -13,6 +13,9 @@
     hourly.collect()
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import errors, wasm
 from ._version import __version__
 from .connectors.memory import MemoryBuffer
@@ -58,3 +61,15 @@ __all__ = [
     "udf",
     "wasm",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name == "testing":
+            return importlib.import_module(".testing", __name__)
+        raise AttributeError(f"dataflare_nb has no `{name}`.{errors.nearest(name, __all__)}")

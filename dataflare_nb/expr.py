@@ -129,9 +129,6 @@ def readable(text: str) -> str:
     plain = re.sub(r"\bdyn (?:int|float|str): ", "", plain).replace(".strict_cast(", ".cast(")
     plain = re.sub(r", require_all=(?:true|false)\)", ")", plain)
     plain = re.sub(r"(^|[(\[ ])\.when\(", r"\1when(", plain)
-    if (aliased := _ALIAS.fullmatch(plain)) is not None:
-        name = held[int(aliased[2][2:-1])]
-        plain = f"{name} = {_bare(aliased[1])}"
 
     def release(found: re.Match[str]) -> str:
         name = held[int(found[2])]
@@ -139,7 +136,10 @@ def readable(text: str) -> str:
             return f'"{name}"'
         return name if _PLAIN_NAME.fullmatch(name) else f'col("{name}")'
 
-    return _HELD.sub(release, plain)
+    if (aliased := _ALIAS.fullmatch(plain)) is None:
+        return _HELD.sub(release, plain)
+    name, body = held[int(aliased[2][2:-1])], _HELD.sub(release, _bare(aliased[1]))
+    return body if body == name else f"{name} = {body}"
 
 
 def _infix(text: str) -> str:

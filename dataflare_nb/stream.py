@@ -102,7 +102,7 @@ class Stream:
                     )
                 stream = stream._udf(predicate, None)
             else:
-                exprs.append(_expr("filter", predicate))
+                exprs += expand(_expr("filter", predicate), self.schema)
         exprs += [pl.col(name) == value for name, value in equal_to.items()]
         return stream._columns(node.Filter, exprs) if exprs or stream is self else stream
 

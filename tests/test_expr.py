@@ -306,6 +306,8 @@ ALOUD: list[tuple[pl.Expr, str]] = [
     (pl.col("a").filter(pl.col("b") > 1).mean(), "a.filter(b > 1).mean()"),
     (pl.col("a").fill_null(0).is_in([1, 2]), "a.fill_null(0).is_in([1, 2])"),
     (pl.col("a").cast(pl.Int8), "a.cast(Int8)"),
+    (pl.col("a").alias("a"), "a"),
+    (pl.col("a").sum().alias("a"), "a = a.sum()"),
     (pl.col("len") + pl.col("null"), 'col("len") + col("null")'),
     (pl.col("héllo") + 1, "héllo + 1"),
 ]

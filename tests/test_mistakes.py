@@ -1,4 +1,4 @@
-"""Each mistake a user can make in a description, and what is said of it: which step, which line, what, and the way out."""
+"""Each mistake a user can make in a description, and what is said: which step, which line, what, and the way out."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ mistake(
     lambda: CLICKS.filter(pl.col("bot", "page")),
     errors.WrongType,
     "filter",
-    "`page` of `cs.by_name('bot', 'page')` is Int64",
+    "`page` is Int64",
 )
 mistake(
     "text is added to a number",
