@@ -106,7 +106,9 @@ def test_the_steps_give_what_polars_gives_on_all_rows_at_once(expr: pl.Expr, cut
     assert_frame_equal(got, wanted, check_dtypes=False, abs_tol=1e-6, rel_tol=1e-9)
     empty = in_steps(split, [frame([])], ["k"])
     assert empty.height == 0
-    assert empty.schema["x"] == wanted.schema["x"]
+    # Sums of 32 bits are kept in 64.
+    wide = {pl.Int32: pl.Int64}.get(wanted.schema["x"].base_type(), wanted.schema["x"])
+    assert empty.schema["x"] in (wanted.schema["x"], wide)
 
 
 WHOLE = [
