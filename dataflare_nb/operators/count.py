@@ -12,7 +12,7 @@ from .aggregation import ROWS, Aggregation
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
 from .operator import BaseOperator
-from .panes import TIME, physical_time
+from .panes import TIME, times_of, with_times
 
 NUMBER, LOW, HIGH, COUNT = "__number", "__low", "__high", "__count"
 
@@ -35,8 +35,7 @@ class CountWindows(BaseOperator):
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
         if not batch.height:
             return
-        time = physical_time(self._time) if self._time is not None else pl.lit(0, pl.Int64).alias(TIME)
-        rows = batch.lazy().select(time, *self._agg.needed)
+        rows = with_times(batch, times_of(batch, self._time), self._agg.needed).lazy()
         position = pl.int_range(pl.len(), dtype=pl.Int64)
         position = position.over(self._keys) if self._keys else position
         if self._keys:

@@ -138,6 +138,7 @@ def test_windows_with_results_each_second_keep_the_laws(window, lateness):
 def test_windows_without_event_time_keep_the_laws():
     for window in (flare.count(4), flare.global_window()):
         check_operator(operator(lambda s, w=window: s.key_by("k").window(w).agg(pl.col("v").sum())), CLICKS, keys=["k"])
+        check_operator(operator(lambda s, w=window: s.window(w).agg(n=pl.len())), CLICKS)
 
 
 @pytest.mark.parametrize(
