@@ -16,6 +16,7 @@ from ..errors import JobStopped, StageFailed
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 from ..runtime.pace import Pace
 from ..runtime.packet import Packet
+from ..runtime.sink import SinkDriver
 from ..types import Clock, End, Side
 from .stage import Done, Stage, Work
 
@@ -144,7 +145,7 @@ class Scheduler:
                 return
             with self.changed:
                 self._publish(work, done)
-                self.changed.notify_all()
+                self.changed.notify()
 
     def _over(self) -> bool:
         return self.stopping or self.error is not None or all(stage.ended for stage in self.stages)
@@ -176,11 +177,9 @@ class Scheduler:
             if due is not None and due <= self.clock.now() and not stage.running and room:
                 return self._begin(Work(stage, self._ticket(stage)), now)
             return None
-        packet = stage.inputs[port].take()
-        stage.note(packet, port)
-        if isinstance(packet.message, pl.DataFrame):
-            stage.counters.batches_in += 1
-        return self._begin(Work(stage, self._ticket(stage), packet, port), now)
+        packets = stage.take(port)
+        stage.counters.batches_in += packets[0].rows > 0
+        return self._begin(Work(stage, self._ticket(stage), packets, port), now)
 
     def _take_poll(self, stage: Stage, now: float) -> Work | None:
         if (self.paused and not self.draining) or stage.running or now < stage.next_poll or not stage.room():
@@ -200,7 +199,7 @@ class Scheduler:
         return work
 
     def _do(self, work: Work) -> Done:
-        stage, packet = work.stage, work.packet
+        stage = work.stage
         if stage.source is not None:
             if self.draining:
                 stage.source.ended = True
@@ -208,31 +207,30 @@ class Scheduler:
             packets, ready = stage.source.step(work.polled, time.monotonic())
             return Done(packets, ready)
         if stage.sink is not None:
-            self._write(stage, packet)
+            if not work.packets:
+                stage.sink.commit()
+            for packet in work.packets:
+                self._write(stage.sink, packet)
             return Done([])
         host = stage.host
         assert host is not None
-        packets = list(host.tick() if packet is None else host.feed(packet, work.port))
-        rows = packet.rows if packet is not None else 0
+        out = [] if work.packets else list(host.tick())
+        for packet in work.packets:
+            out += host.feed(packet, work.port)
         if stage.parallel:
-            return Done(packets, rows_in=rows, watermark=host.watermark)
+            return Done(out, rows_in=work.rows, watermark=host.watermark)
         operator = host.operator
-        return Done(packets, True, rows, operator.held(), getattr(operator, "released", 0), host.watermark)
+        return Done(out, True, work.rows, operator.held(), getattr(operator, "released", 0), host.watermark)
 
     @staticmethod
-    def _write(stage: Stage, packet: Packet | None) -> None:
-        assert stage.sink is not None
-        match packet.message if packet is not None else None:
+    def _write(sink: SinkDriver, packet: Packet) -> None:
+        match packet.message:
             case pl.DataFrame() as batch:
                 if batch.height:
-                    stage.sink.write(batch)
-            case Side(batch=batch):
-                stage.sink.write(batch)
-            case End() if packet is not None and not packet.split:
-                stage.sink.commit()
-                stage.sink.close()
-            case None:
-                stage.sink.commit()
+                    sink.write(batch)
+            case End() if not packet.split:
+                sink.commit()
+                sink.close()
             case _:
                 pass
 
@@ -241,14 +239,12 @@ class Scheduler:
         stage.running.remove(work)
         stage.finished[work.sequence] = done
         stage.finished_rows += sum(packet.rows for packet in done.packets)
-        packet = work.packet
-        if packet is not None and isinstance(packet.message, pl.DataFrame | Side):
-            stage.counters.last_batch_rows = packet.rows
-            now = time.monotonic()
-            stage.latency.add(now - packet.born)
-            ends_here = not any(isinstance(out.message, pl.DataFrame) for out in done.packets)
-            if packet.born and (ends_here or not stage.outputs):
-                self.pace.learn(now - packet.born, full=self._full_polls)
+        if work.rows:
+            stage.counters.last_batch_rows = work.rows
+            now, born = time.monotonic(), work.packets[0].born
+            stage.latency.add(now - born)
+            if not stage.outputs or not any(packet.rows for packet in done.packets):
+                self.pace.learn(born, now, full=self._full_polls)
                 self._resize()
         while stage.given in stage.finished:
             ready = stage.finished.pop(stage.given)
@@ -263,9 +259,9 @@ class Scheduler:
                 self._send(stage, out)
         if stage.source is not None:
             self._after_poll(work, done)
-        if stage.sink is not None and packet is not None:
-            stage.written += packet.rows
-            stage.ended = isinstance(packet.message, End) and not packet.split
+        if stage.sink is not None:
+            stage.written += work.rows
+            stage.ended = any(isinstance(packet.message, End) and not packet.split for packet in work.packets)
         self.on_progress()
         self._refresh([stage, *stage.upstream, *stage.downstream], time.monotonic())
 
@@ -336,12 +332,11 @@ class Scheduler:
     def _position(work: Work) -> str:
         if work.stage.source is not None:
             return work.stage.source.position()
-        packet = work.packet
-        if packet is None:
+        if not work.packets:
             return "its clock"
-        rows = f", a batch of {packet.rows} rows" if packet.rows else ""
-        what = "" if packet.rows else f", at {type(packet.message).__name__}"
-        return f"{packet.origin or 'the stream'}{rows}{what}"
+        packet = work.packets[0]
+        what = f"a batch of {work.rows} rows" if work.rows else type(packet.message).__name__
+        return f"{packet.origin or 'the stream'}, {what}"
 
     # Time
 

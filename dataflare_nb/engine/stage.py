@@ -20,15 +20,23 @@ SAMPLE_ROWS = 200
 
 @dataclass
 class Work:
-    """Something a worker has taken on: a packet, a poll or a tick."""
+    """Something a worker has taken on: packets, a poll or a tick.
+
+    `packets` are the oldest packet and the words about time right behind it, which would not be worth a turn of their
+    own.
+    """
 
     stage: Stage
     sequence: int
-    packet: Packet | None = None
+    packets: tuple[Packet, ...] = ()
     port: int = 0
     polled: int = 0
-    position: str = ""
     thread: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that are being worked on."""
+        return sum(packet.rows for packet in self.packets)
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,17 @@ class Stage:
         chosen = min(open_ports, key=lambda port: (*self.marks[port], port), default=None)
         return chosen if chosen is not None and len(self.inputs[chosen]) else None
 
-    def note(self, packet: Packet, port: int) -> None:
-        """Remember what a taken packet says about its port."""
+    def take(self, port: int) -> tuple[Packet, ...]:
+        """Take the oldest packet of a port, and what it is told about time right after."""
+        channel = self.inputs[port]
+        packets = [channel.take()]
+        self._note(packets[0], port)
+        while (coming := channel.peek()) is not None and not coming.rows and self.port() == port:
+            packets.append(channel.take())
+            self._note(coming, port)
+        return tuple(packets)
+
+    def _note(self, packet: Packet, port: int) -> None:
         match packet.message:
             case Watermark(time):
                 reached, marks = self.marks[port]
@@ -114,7 +131,7 @@ class Stage:
 
     def room(self) -> bool:
         """Tell whether what comes out will find room."""
-        coming = sum(work.packet.rows for work in self.running if work.packet is not None) + self.finished_rows
+        coming = sum(work.rows for work in self.running) + self.finished_rows
         for consumers in self.outputs.values():
             for consumer, port in consumers:
                 channel = consumer.inputs[port]
@@ -132,7 +149,7 @@ class Stage:
     def in_flight(self) -> int:
         """Return the rows that have come in and whose outcome is not yet known to anybody."""
         queued = sum(channel.rows for channel in self.inputs)
-        worked_on = sum(work.packet.rows for work in self.running if work.packet is not None)
+        worked_on = sum(work.rows for work in self.running)
         return queued + worked_on + sum(done.rows_in for done in self.finished.values())
 
     def keep_sample(self, packet: Packet) -> None:

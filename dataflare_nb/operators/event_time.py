@@ -43,7 +43,7 @@ class AssignEventTime(BaseOperator):
             out = out.filter(~bad)
             times = out[self._column]
         if out.height:
-            largest = times.to_physical().max()
+            largest = times.cast(pl.Int64).max()
             assert isinstance(largest, int)
             self._largest[split] = max(largest, self._largest.get(split, NEVER))
             self._newest = largest if self._newest is None else max(largest, self._newest)

@@ -24,7 +24,7 @@ def times_of(batch: pl.DataFrame, time: TimeRef | None) -> pl.Series:
     """Return the event times of a batch as `Int64`, named `__t`; zeros where there is no event time."""
     if time is None:
         return pl.Series(TIME, [0], dtype=pl.Int64).new_from_index(0, batch.height)
-    times = batch[time.column].to_physical().alias(TIME)
+    times = batch[time.column].cast(pl.Int64).alias(TIME)
     return times + time.shift if time.shift else times
 
 

@@ -14,13 +14,15 @@ class Pace:
 
     Without a target (throughput mode) polls double while sources fill them, up to half a million rows or 64 MiB, since
     a batch costs some tenths of a millisecond however small it is. With one, the size follows the latency that whole
-    batches had: down in proportion when they took longer, up by a quarter when they took less than half.
+    batches had: down in proportion when they took longer, up by a quarter when they took less than half. After each
+    change only batches polled since then teach anything: those in the queues still have the old size.
     """
 
     def __init__(self, target: float | None) -> None:
         self.target = target
         self.rows = FIRST_FOR_THROUGHPUT if target is None else FIRST_FOR_LATENCY
         self._most = LARGEST
+        self._changed = 0.0
 
     @property
     def capacity(self) -> int:
@@ -32,11 +34,16 @@ class Pace:
         if size:
             self._most = max(SMALLEST, min(LARGEST, LARGEST_BYTES * rows // size))
 
-    def learn(self, latency: float, *, full: bool) -> None:
-        """Take note that a batch was through after `latency` seconds, and whether sources fill their polls."""
+    def learn(self, born: float, now: float, *, full: bool) -> None:
+        """Take note that a batch polled at `born` is through, and whether sources fill their polls."""
+        if born < self._changed:
+            return
+        before, latency = self.rows, now - born
         if self.target is None:
-            self.rows = min(self._most, self.rows * 2) if full else min(self._most, self.rows)
+            self.rows = min(self._most, self.rows * 2 if full else self.rows)
         elif latency > self.target:
             self.rows = max(SMALLEST, int(self.rows * max(0.5, self.target / latency)))
         elif latency < self.target / 2 and full:
             self.rows = min(self._most, self.rows + self.rows // 4 + 1)
+        if self.rows != before:
+            self._changed = now
