@@ -207,27 +207,24 @@ def expand(expr: pl.Expr, schema: Schema, keys: Sequence[str] = ()) -> list[pl.E
         return [expr]
     frame = pl.LazyFrame(schema=schema)
 
-    def names_of(made: pl.Expr) -> list[str]:
-        return _names_in_groups(frame, made, keys)
+    def gives(*made: pl.Expr) -> Schema:
+        if not keys:
+            return frame.select(*made).collect_schema()
+        grouped = frame.group_by(*keys).agg(*made).collect_schema()
+        return Schema({name: dtype for name, dtype in grouped.items() if name not in keys})
 
     try:
-        names = names_of(expr)
-        singles = [_one(json.loads(expr.meta.serialize(format="json")), at, names_of) for at in range(len(names))]
-        made = [_from_json(single).meta.undo_aliases().alias(name) for single, name in zip(singles, names, strict=True)]
+        wanted = gives(expr)
+        tree = json.loads(expr.meta.serialize(format="json"))
+        singles = [
+            _from_json(_one(tree, at, lambda part: gives(part).names())).meta.undo_aliases().alias(name)
+            for at, name in enumerate(wanted)
+        ]
         # The form is Polars' own affair: what was made of it has to give the same columns.
-        wanted = frame.select(expr).collect_schema()
-        if any(single.meta.has_multiple_outputs() for single in made):
-            return [expr]
-        same_types = frame.select(*made).collect_schema() == Schema({name: wanted[name] for name in names})
+        apart = not any(single.meta.has_multiple_outputs() for single in singles)
+        return singles if singles and apart and gives(*singles) == wanted else [expr]
     except (pl.exceptions.PolarsError, ValueError, TypeError, LookupError):
         return [expr]
-    return made if made and same_types else [expr]
-
-
-def _names_in_groups(frame: pl.LazyFrame, expr: pl.Expr, keys: Sequence[str]) -> list[str]:
-    if not keys:
-        return frame.select(expr).collect_schema().names()
-    return [name for name in frame.group_by(*keys).agg(expr).collect_schema() if name not in keys]
 
 
 def _one(tree: Any, at: int, names_of: Callable[[pl.Expr], list[str]]) -> Any:

@@ -235,6 +235,13 @@ def test_what_gives_one_column_or_cannot_be_resolved_stays_as_it_is(expr: pl.Exp
     assert len(expand(expr, SCHEMA, ["k"])) == 1
 
 
+def test_keys_are_left_out_even_where_they_would_not_fit() -> None:
+    singles = expand(pl.all().exclude("b").median(), SCHEMA, ["k"])
+    assert [single.meta.output_name() for single in singles] == ["i", "s", "f", "g"]
+    stream = flare.from_frame(frame([("a", 1, 2, 3.5, 4.5, True)])).key_by("k").window(flare.global_window())
+    assert stream.agg(pl.all().exclude("b").median()).collect().rows() == [("a", 1.0, 2.0, 3.5, 4.5)]
+
+
 def test_one_column_made_of_several_keeps_them_all() -> None:
     singles = expand(cs.float().sum() + pl.sum_horizontal(cs.integer()).sum(), SCHEMA)
     data = frame([("a", 1, 2, 3.5, 4.5, True), ("a", 5, 6, 2.5, 0.5, False)])
