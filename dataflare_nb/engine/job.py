@@ -302,16 +302,18 @@ class Job:
         with self._finishing:
             if self._outcome is not None:
                 return
-            with self._scheduler.lock:
-                complete = all(stage.ended for stage in self._stages.values())
-                failed = self._scheduler.error is not None
-            self._release(commit=not failed and not complete and not self.plan.bounded)
-            self._remember(last=True)
-            with self._scheduler.lock:
-                failed = self._scheduler.error is not None
-                self._ended = time.monotonic()
-                self._outcome = FAILED if failed else FINISHED if complete else STOPPED
-        self._finished.set()
+            try:
+                with self._scheduler.lock:
+                    complete = all(stage.ended for stage in self._stages.values())
+                    failed = self._scheduler.error is not None
+                self._release(commit=not failed and not complete and not self.plan.bounded)
+                self._remember(last=True)
+            finally:
+                with self._scheduler.lock:
+                    failed = self._scheduler.error is not None
+                    self._ended = time.monotonic()
+                    self._outcome = FAILED if failed else FINISHED if complete else STOPPED
+                self._finished.set()
 
     def _release(self, *, commit: bool) -> None:
         for stage in self._stages.values():

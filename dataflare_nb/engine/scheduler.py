@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from ..errors import JobStopped, StageFailed
+from ..errors import JobError, JobStopped, StageFailed
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 from ..runtime.pace import Pace
 from ..runtime.packet import Packet
@@ -118,10 +117,18 @@ class Scheduler:
     # Work
 
     def _run(self) -> None:
-        # A worker that could not be ended in time ends here, quietly.
-        with contextlib.suppress(_Abandon):
+        try:
             self._loop()
+        except _Abandon:
+            pass  # The job was stopped and this worker told to leave at once.
+        except BaseException as error:
+            with self.lock:
+                self.error = self.error or JobError(f"job {self.name} broke: {type(error).__name__}: {error}")
+                self.error.__cause__ = self.error.__cause__ or error
         with self.changed:
+            me = threading.get_ident()
+            for stage in self.stages:
+                stage.running = [work for work in stage.running if work.thread != me]
             self._alive -= 1
             last = self._alive == 0
             self.changed.notify_all()
@@ -272,6 +279,7 @@ class Scheduler:
             polled = sum(packet.rows for packet in done.packets)
             self._full_polls = polled >= min(work.polled, stage.plan.quantum or work.polled)
             self.pace.note_size(stage.counters.rows_out, stage.counters.bytes_out)
+            self._resize()
             stage.empty_polls = 0
             stage.next_poll = 0.0
         else:
@@ -322,7 +330,8 @@ class Scheduler:
 
     def _failed(self, work: Work, error: BaseException) -> None:
         with self.changed:
-            work.stage.running.remove(work)
+            if work in work.stage.running:
+                work.stage.running.remove(work)
             if not self.stopping and self.error is None:
                 position = self._position(work)
                 self.error = error if isinstance(error, JobStopped) else StageFailed(work.stage.id, position, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SMALLEST, LARGEST = 64, 524_288
+SMALLEST, LARGEST = 64, 1 << 20
 LARGEST_BYTES = 64 << 20
 FIRST_FOR_LATENCY, FIRST_FOR_THROUGHPUT = 1_024, 65_536
 QUEUED_BATCHES = 4
@@ -12,8 +12,8 @@ QUEUED_BATCHES = 4
 class Pace:
     """The size of the next poll, adapted so that a row gets through in `target` seconds.
 
-    Without a target (throughput mode) polls double while sources fill them, up to half a million rows or 64 MiB, since
-    a batch costs some tenths of a millisecond however small it is. With one, the size follows the latency that whole
+    Without a target (throughput mode) the first poll tells how wide rows are, and from then on polls are as large as
+    may be, a million rows or 64 MiB: a batch costs some tenths of a millisecond however small it is. With one, the size follows the latency that whole
     batches had: down in proportion when they took longer, up by a quarter when they took less than half. After each
     change only batches polled since then teach anything: those in the queues still have the old size.
     """
@@ -33,15 +33,14 @@ class Pace:
         """Learn how wide rows are, so that a poll of wide ones is not larger than memory allows."""
         if size:
             self._most = max(SMALLEST, min(LARGEST, LARGEST_BYTES * rows // size))
+            self.rows = self._most if self.target is None else min(self.rows, self._most)
 
     def learn(self, born: float, now: float, *, full: bool) -> None:
         """Take note that a batch polled at `born` is through, and whether sources fill their polls."""
-        if born < self._changed:
+        if born < self._changed or self.target is None:
             return
         before, latency = self.rows, now - born
-        if self.target is None:
-            self.rows = min(self._most, self.rows * 2 if full else self.rows)
-        elif latency > self.target:
+        if latency > self.target:
             self.rows = max(SMALLEST, int(self.rows * max(0.5, self.target / latency)))
         elif latency < self.target / 2 and full:
             self.rows = min(self._most, self.rows + self.rows // 4 + 1)
