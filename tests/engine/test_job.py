@@ -70,8 +70,8 @@ def test_a_stateless_stage_works_on_several_batches_at_once():
             together.wait()
         return value
 
-    frame = pl.DataFrame({"n": range(200_000)})
-    job = flare.from_frames([frame.head(100_000), frame.tail(100_000)])
+    frame = pl.DataFrame({"n": range(100_000)})
+    job = flare.from_frames([frame.head(50_000), frame.tail(50_000)])
     job = job.with_columns(pl.col("n").map_batches(meet, return_dtype=pl.Int64)).run(workers=2).wait(20)
     assert job.result()["n"].sum() == frame["n"].sum()
 
