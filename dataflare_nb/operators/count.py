@@ -14,7 +14,7 @@ from .keys import with_key_group
 from .operator import BaseOperator
 from .panes import TIME, times_of, with_times
 
-NUMBER, LOW, HIGH, COUNT = "__number", "__low", "__high", "__count"
+NUMBER, LOW, HIGH, COUNT, FILLED = "__number", "__low", "__high", "__count", "__filled"
 
 
 class CountWindows(BaseOperator):
@@ -43,6 +43,7 @@ class CountWindows(BaseOperator):
         else:
             rows = rows.with_columns(pl.lit(self._counts[COUNT].sum(), pl.Int64).alias(COUNT))
         rows = rows.with_columns(((pl.col(COUNT).fill_null(0) + position) // self._n).alias(NUMBER))
+        filled = rows.with_row_index(FILLED).group_by(*self._by).agg(pl.col(FILLED).max()).collect()
         both = pl.concat([self._state.lazy(), self._reduced(rows)])
         state = self._merged(both).collect()
         counts = state.lazy().group_by(*self._by).agg(self._size()).collect()
@@ -54,7 +55,7 @@ class CountWindows(BaseOperator):
         self._state = open_.with_columns(pl.lit(0, pl.Int64).alias(NUMBER))
         self._counts = counts.filter(pl.col(COUNT) < self._n).select(*self._keys, COUNT)
         if done.height:
-            yield self._shape(done)
+            yield self._shape(done, filled)
 
     def due(self) -> EventTime | None:
         return EventTime(FOREVER) if self._held else None
@@ -62,7 +63,7 @@ class CountWindows(BaseOperator):
     def on_watermark(self, time: EventTime) -> Iterable[Output]:
         if time != FOREVER or not self._held:
             return
-        yield self._shape(self._state)
+        yield self._shape(self._state, None)
         self.released += self._held
         self._state, self._counts, self._held = self._nothing(), self._no_counts(), 0
 
@@ -104,7 +105,8 @@ class CountWindows(BaseOperator):
     def _size(self) -> pl.Expr:
         return (pl.col(ROWS).sum() if self._agg.two_phase else pl.len().cast(pl.Int64)).alias(COUNT)
 
-    def _shape(self, state: pl.DataFrame) -> Batch:
+    def _shape(self, state: pl.DataFrame, filled: pl.DataFrame | None) -> Batch:
+        """Return results in the order in which their windows were filled, else of their keys."""
         lazy = state.lazy()
         low, high = (LOW, HIGH) if self._agg.two_phase else (TIME, TIME)
         spans = lazy.group_by(*self._by).agg(pl.col(low).min().alias(LOW), pl.col(high).max().alias(HIGH))
@@ -115,7 +117,10 @@ class CountWindows(BaseOperator):
             columns.append(pl.col(LOW).cast(dtype).alias("window_start"))
             columns.append((pl.col(HIGH) + 1).cast(dtype).alias("window_end"))
         columns += [pl.col(name) for name in self._agg.columns]
-        return results.sort(NUMBER).select(columns).collect()
+        if filled is None:
+            return results.sort(NUMBER, *self._keys).select(columns).collect()
+        ordered = results.join(filled.lazy(), on=self._by, how="left", nulls_equal=True).sort(FILLED)
+        return ordered.select(columns).collect()
 
     def _columns(self) -> list[str]:
         if not self._agg.two_phase:

@@ -282,7 +282,7 @@ class Sessions(BaseOperator):
             columns.append(pl.lit(label).cast(pl.Enum(["early", "on_time", "late"])).alias("pane"))
             columns.append(pl.col(REVISION).cast(pl.UInt32).alias("revision"))
         columns += [pl.col(name) for name in self._agg.columns]
-        yield results.sort(LAST, START).select(columns).collect()
+        yield results.sort(LAST, START, *self._keys).select(columns).collect()
 
     def _said(self, sessions: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
         """Note that some sessions have been told."""

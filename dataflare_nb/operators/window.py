@@ -301,7 +301,8 @@ class GridWindows(BaseOperator):
             columns.append(pl.col(LABEL).cast(pl.Enum(["early", "on_time", "late"])).alias("pane"))
             columns.append(pl.col(REVISION).cast(pl.UInt32).alias("revision"))
         columns += [pl.col(name) for name in self._agg.columns]
-        return results.sort(END, START).select(columns)
+        # By key too, so that what comes after sees one order however the work was cut up.
+        return results.sort(END, START, *self._keys).select(columns)
 
     def _no_emissions(self) -> pl.DataFrame:
         keys = {key: self._agg.schema[key] for key in self._keys}

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import polars as pl
 from polars.testing import assert_frame_equal
 
-MOST_SHOWN = 8
+MOST_SHOWN, LONGEST_SHOWN = 8, 100
 
 
 class LawBroken(AssertionError):  # noqa: N818 - says what it is
@@ -67,7 +67,12 @@ def _rounded(value: object) -> Hashable:
 
 def _shown(row: Hashable, columns: list[str]) -> str:
     assert isinstance(row, tuple)
-    return ", ".join(f"{name}={value}" for name, value in zip(columns, row, strict=True))
+    return ", ".join(f"{name}={_clipped(value)}" for name, value in zip(columns, row, strict=True))
+
+
+def _clipped(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def _listed(frame: pl.DataFrame) -> str:

@@ -162,6 +162,7 @@ def test_an_idle_input_is_visible_as_a_watermark_that_moves_without_it():
 
 
 def test_the_end_of_bounded_input_fires_everything():
-    for window in (flare.tumbling("1d"), flare.hopping("1d", every="12h"), flare.session("1d"), flare.count(10), flare.global_window()):
+    day = flare.tumbling("1d"), flare.hopping("1d", every="12h"), flare.session("1d")
+    for window in (*day, flare.count(10), flare.global_window()):
         out = flare.from_frame(at(1, 2, 3)).event_time("t").window(window).agg(n=pl.len()).collect()
         assert set(out["n"]) == {3}
