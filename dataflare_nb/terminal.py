@@ -63,11 +63,10 @@ def ledger(job: Job) -> str:
 
 def table(frame: pl.DataFrame, *, rows: int = 40) -> str:
     """Return a frame as text that fits the terminal."""
-    width = min(max(shutil.get_terminal_size((110, 24)).columns, _NARROWEST), _WIDEST)
     with pl.Config(
         tbl_cols=-1,
         tbl_rows=rows,
-        tbl_width_chars=width,
+        tbl_width_chars=_width(),
         tbl_hide_dataframe_shape=True,
         tbl_hide_column_data_types=True,
         tbl_formatting="UTF8_FULL_CONDENSED",
@@ -76,6 +75,10 @@ def table(frame: pl.DataFrame, *, rows: int = 40) -> str:
         fmt_str_lengths=60,
     ):
         return str(frame)
+
+
+def _width() -> int:
+    return min(max(shutil.get_terminal_size((110, 24)).columns, _NARROWEST), _WIDEST)
 
 
 def _readings(job: Job, every: float) -> Iterator[Reading]:
@@ -113,7 +116,7 @@ def _bar(job: Job, total: int | None, out: TextIO) -> Any:
         from tqdm import tqdm
     except ImportError:
         return _plain_bar(total, out)
-    bar = tqdm(total=total, desc=job.name, unit=" rows", unit_scale=True, file=out, dynamic_ncols=True, mininterval=0)
+    bar = tqdm(total=total, desc=job.name, unit=" rows", unit_scale=True, file=out, ncols=_width(), nrows=24)
 
     def show(reading: Reading | None) -> None:
         if reading is None:

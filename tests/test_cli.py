@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -229,6 +232,28 @@ def test_doctor_says_what_does_not_work(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setitem(doctor._ATTEMPTS, "a plugin", broken)
     assert main(["doctor"]) == 1
     assert "a plugin: OSError: no such luck" in capsys.readouterr().out
+
+
+def on_a_terminal(command: list[str]) -> str:
+    """Run a command with a terminal for its output, and return what it wrote there."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 65_536):
+            said += piece
+    os.close(ours)
+    assert process.wait() == 0
+    return said.decode()
+
+
+def test_on_a_terminal_a_bar_shows_how_far_the_job_is(tmp_path: Path) -> None:
+    document = saved(flare.rate(2_000.0, rows=1_000).named("ticks"), tmp_path)
+    said = on_a_terminal([sys.executable, "-m", "dataflare_nb.cli", "run", str(document), "--name", "ticking"])
+    bars = [line for line in re.split(r"[\r\n]", said) if line.startswith("ticking:") and "[00:0" in line]
+    assert len(bars) > 2
+    assert "1.00k" in bars[-1]
 
 
 def live(tmp_path: Path) -> subprocess.Popen[str]:
