@@ -26,7 +26,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     out = tmp_path_factory.mktemp("dist")
     sdist = out / _hatch("build_sdist", ROOT, out)
     with tarfile.open(sdist) as archive:
-        archive.extractall(out, filter="data")
+        archive.extractall(out, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return sdist, out / _hatch("build_wheel", out / sdist.name.removesuffix(".tar.gz"), out)
 
 
