@@ -152,13 +152,13 @@ class _Run:
             self.clock.advance(step.sleep)
             self._note(self.host.tick(), moment)
             return moment + 1
-        before = step.rows.clone() if step.rows is not None else None
-        self._note(self.host.feed(step.packet, step.port), moment)
-        if before is None:
+        if step.rows is None:
+            self._note(self.host.feed(step.packet, step.port), moment)
             return moment + 1
-        assert step.rows is not None
-        self.rows_in += before.height
-        assert_same_rows(step.rows, before, "input: process changed the batch that it was given", ordered=True)
+        given = step.rows.clone()
+        self._note(self.host.feed(step.packet.carrying(given), step.port), moment)
+        self.rows_in += step.rows.height
+        assert_same_rows(given, step.rows, "input: process changed the batch that it was given", ordered=True)
         return moment
 
     def ledger(self, where: str) -> None:
@@ -341,6 +341,8 @@ class _Laws:
         for tag in sorted({*self.whole.rows, *told.rows}):
             wanted, got = self.whole.rows.get(tag, []), told.rows.get(tag, [])
             empty = next(batch for _, batch in (*wanted, *got)).clear()
+            for _, batch in (*wanted, *got):
+                assert_same_rows(batch.clear(), empty, f"{law}; `{tag}` changes its columns")
             for moment in sorted({moment for moment, _ in (*wanted, *got)}):
                 at = f"{law}; `{tag}` after {moment} words about time"
                 assert_same_rows(
