@@ -15,7 +15,7 @@ from ..operators.keys import COLUMN as KEY_GROUP
 from ..operators.keys import KEY_GROUPS, key_group
 from ..runtime.host import Host
 from ..runtime.packet import WHOLE, Packet, Split
-from ..types import FOREVER, NEVER, Batch, End, EventTime, Message, Operator, Side, State, Watermark
+from ..types import FOREVER, NEVER, Batch, End, EventTime, Idle, Message, Operator, Side, State, Watermark
 from .rows import LawBroken, assert_same_rows
 
 MOST_TIMERS = 10_000
@@ -392,7 +392,7 @@ def _step(line: Line) -> _Step:
     port = line[0] if isinstance(line, tuple) else 0
     match _message(line):
         case Sleep(microseconds):
-            return _Step(Packet(End()), port, sleep=microseconds)
+            return _Step(Packet(Idle()), port, sleep=microseconds)
         case Packet() as packet:
             return _Step(packet, port)
         case message:
