@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import polars as pl
@@ -69,14 +69,24 @@ def decode(connector: str, cls: type[O], options: Mapping[str, Any]) -> O:
         try:
             values[name] = msgspec.convert(plain, known[name].type, strict=True)
         except msgspec.ValidationError as error:
-            mistakes.append(f"{name}={plain!r}: {str(error)[:1].lower()}{str(error)[1:]}")
+            allowed = _choices(known[name].type)
+            said = f"it is {' or '.join(map(repr, allowed))}" if allowed else str(error)[:1].lower() + str(error)[1:]
+            mistakes.append(f"{name}={plain!r}: {said}")
     mistakes += [f"`{n}` is missing" for n, f in known.items() if f.required and n not in options]
     if not mistakes:
         made = cls(**values)
         mistakes += made.problems()
         if not mistakes:
             return made
-    raise BadOption(f"{connector}: {'; '.join(mistakes)}. The options are {listing(known, most=30)}.")
+    told = "; ".join(mistakes)
+    stop = "" if told.endswith("?") else "."
+    raise BadOption(f"{connector}: {told}{stop} The options are {listing(known, most=30)}.")
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """Return the values of a `Literal`, alone or beside None; nothing for other types."""
+    parts = (annotation, *get_args(annotation))
+    return next((get_args(part) for part in parts if get_origin(part) is Literal), ())
 
 
 def encode(options: Options) -> Json:

@@ -45,11 +45,6 @@ class Aggregation:
         return cls(tuple(keys), columns, schema, output, two_phase)
 
     @property
-    def buffered(self) -> list[str]:
-        """Names of the columns that need all rows of a window at once."""
-        return [] if self.two_phase else [name for name, (_, split) in self.columns.items() if split is None]
-
-    @property
     def needed(self) -> list[str]:
         """Input columns to keep, in the order of the schema."""
         roots: set[str] = set(self.keys)

@@ -12,7 +12,7 @@ from ..connectors.registry import make_sink, make_source
 from ..errors import BadOption, GraphError, listing
 from ..graph import Graph, dtypes, node
 from ..graph.node import AnyNode, split_ref
-from ..graph.schema import Edge, aggregation
+from ..graph.schema import Edge, aggregation, holds
 from ..operators.aggregation import Aggregation
 from ..operators.columns import Columns, Pass
 from ..operators.count import CountWindows
@@ -113,19 +113,10 @@ def explain(graph: Graph) -> str:
         last = stage.nodes[-1]
         if isinstance(last, node.Aggregate):
             edge = graph.edge(last.inputs[0])
-            agg = _aggregation(graph, last, edge)
             assert edge.window is not None
             lines.append(f"    window {edge.window.window}, keys: {listing(edge.keys)}")
-            if agg.two_phase:
-                lines.append("    two-phase: state holds one partial result per key and pane")
-            elif agg.buffered:
-                lines.append(
-                    f"    buffered: {listing(agg.buffered)} needs all rows of a window, so state holds the rows"
-                )
-            else:
-                lines.append(
-                    "    buffered: first and last need the order of arrival across panes, so state holds the rows"
-                )
+            how = "two-phase" if _aggregation(graph, last, edge).two_phase else "buffered"
+            lines.append(f"    {how}: state holds {holds(last, edge, graph.blobs)}")
     return "\n".join(lines)
 
 
@@ -136,7 +127,7 @@ def _resolve(ref: str, alias: dict[str, str]) -> tuple[str, str]:
 
 def _fuses(graph: Graph, before: _Draft, item: AnyNode) -> bool:
     last = before.nodes[-1]
-    if not isinstance(last, node.COLUMN_NODES) or not last.id.startswith(f"{last.kind}-"):
+    if not isinstance(last, node.COLUMN_NODES) or node.is_named(last):
         return False
     return len(graph.consumers(last.id)) == 1 and split_ref(item.inputs[0])[0] == last.id
 
