@@ -9,8 +9,11 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Timing has a core to itself: tests that measure time run alone, after the others.
+# One process: tests that measure time would disturb each other.
 PYTEST := $(BIN)/python -m pytest
+# Tests of every law, of what kills and of what floods take minutes; `make check` leaves them to `make test`.
+LONG := tests/laws tests/semantics/test_against_batch.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
+	tests/connectors/test_bounded_memory.py tests/wasm/test_udf_numbers.py tests/wasm/test_scribbles.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test check bench notebooks format clean
@@ -32,7 +35,7 @@ check: $(VENV)/.dev ## run what a change must pass in under a minute: style, typ
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(PYTEST) -m "not slow" -n 2 $(ARGS)
+	$(PYTEST) -m "not slow" -n 2 $(addprefix --ignore=,$(LONG)) $(ARGS)
 
 bench: $(VENV)/.dev ## measure speed and memory beside Polars and DuckDB
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
