@@ -129,7 +129,10 @@ def test_reading_the_flights_does_not_import_pandas() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_the_command_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_the_whole_story(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     assert main(["demo", "--rows", "20000", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     for part in ("-> hourly: agg", "worst_delay", "balanced", "rows/s", "rows too late", "0 invalid", "JupyterLab"):
