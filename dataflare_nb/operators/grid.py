@@ -8,7 +8,7 @@ from typing import Protocol
 import polars as pl
 
 from ..types import FOREVER, EventTime
-from ..windows import Cumulative, Duration, Global, Hopping, Tumbling, pane_us
+from ..windows import DAY_US, Cumulative, Duration, Global, Hopping, Tumbling, pane_us
 
 START, END = "__start", "__end"
 
@@ -108,21 +108,26 @@ class FixedGrid:
 
 
 class CalendarGrid:
-    """Tumbling windows of calendar length, in the time zone of the event time, as `dt.truncate` cuts them."""
+    """Tumbling windows of calendar length, by the clock on the wall of the event time's zone.
+
+    They start where `dt.truncate` says; an `offset` is on the same clock. Of two times that read the same the first is
+    meant, and one that the clock jumps over comes as long after the jump as it would have come without.
+    """
 
     single = True
 
     def __init__(self, size: Duration, offset: Duration, zone: str | None) -> None:
-        self._size, self._offset = size, offset
-        self._dtype = pl.Datetime("us", zone)
+        self._size, self._offset, self._zone = size, offset, zone
 
     def pane(self, time: pl.Expr) -> pl.Expr:
-        local = time.cast(self._dtype)
-        if self._offset:
-            local = local.dt.offset_by(f"-{self._offset}").dt.truncate(self._size.text).dt.offset_by(self._offset.text)
-        else:
-            local = local.dt.truncate(self._size.text)
-        return local.to_physical()
+        wall = self._start(time)
+        start = self._instant(wall)
+        if self._zone is None or not self._offset:
+            return start
+        # A clock that is put back over a start shows times before it twice, the second time inside the next window;
+        # one that is put forward over it shows times after it before the window begins.
+        before, end = self._instant(wall.dt.offset_by(f"-{self._size}")), self._end(start)
+        return pl.when(time < start).then(before).when(time < end).then(start).otherwise(end)
 
     def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
         framed = state.with_columns(pl.col(pane).alias(START), self._end(pl.col(pane)).alias(END))
@@ -141,11 +146,27 @@ class CalendarGrid:
         return self.end_of_pane(pane)
 
     def _end(self, pane: pl.Expr) -> pl.Expr:
-        start = pane.cast(self._dtype)
-        if self._offset:
-            base = start.dt.offset_by(f"-{self._offset}")
-            return base.dt.offset_by(self._size.text).dt.offset_by(self._offset.text).to_physical()
-        return start.dt.offset_by(self._size.text).to_physical()
+        return self._instant(self._start(pane).dt.offset_by(self._size.text))
+
+    def _start(self, time: pl.Expr) -> pl.Expr:
+        """Return the start of the window of an `Int64` time, as the clock on the wall reads then."""
+        local = time.cast(pl.Datetime("us", self._zone)).dt.replace_time_zone(None)
+        if not self._offset:
+            return local.dt.truncate(self._size.text)
+        return local.dt.offset_by(f"-{self._offset}").dt.truncate(self._size.text).dt.offset_by(self._offset.text)
+
+    def _instant(self, local: pl.Expr) -> pl.Expr:
+        if self._zone is None:
+            return local.to_physical()
+
+        def reading(before: int) -> pl.Expr:
+            there = (local - pl.duration(microseconds=before)).dt.replace_time_zone(
+                self._zone, ambiguous="earliest", non_existent="null"
+            )
+            return there.to_physical() + before
+
+        # A start that is jumped over is reached by going on from just before the jump, as if there were none.
+        return pl.coalesce(*(reading(before) for before in (0, 1, 3 * 3_600_000_000, DAY_US + 1)))
 
     @staticmethod
     def _ask(expr: pl.Expr) -> int:

@@ -88,6 +88,22 @@ def test_a_day_of_twenty_five_hours_is_one_window():
     assert (out["window_end"] - out["window_start"]).dt.total_hours().to_list() == [25, 24]
 
 
+def test_a_day_without_a_midnight_is_a_day_like_any_other():
+    # In Cairo the clock goes from 23:59:59 on the 25th to 01:00 on the 26th.
+    frame = on("2024-04-25 23:30", "2024-04-26 01:00", "2024-04-26 23:30")
+    out = windows(frame, flare.tumbling("1d"), zone="Africa/Cairo")
+    assert out["n"].to_list() == [1, 2]
+    assert out["window_start"].dt.hour().to_list() == [0, 1]
+    assert (out["window_end"] - out["window_start"]).dt.total_hours().to_list() == [24, 23]
+
+
+def test_an_offset_of_days_is_on_the_clock_on_the_wall():
+    frame = on("2024-03-30 04:59", "2024-03-30 05:00", "2024-03-31 04:59", "2024-03-31 05:00", "2024-04-01 04:59")
+    out = windows(frame, flare.tumbling("1d", offset="5h"), zone="Europe/Berlin")
+    assert out["n"].to_list() == [1, 2, 2]
+    assert out["window_start"].dt.hour().to_list() == [5, 5, 5]
+
+
 @pytest.mark.parametrize("unit", ["1w", "1mo", "1q", "1y", "2mo"])
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin", "America/New_York"])
 def test_calendar_units_follow_truncate(unit, zone):
