@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,57 +121,64 @@ class CalendarGrid:
         self._size, self._offset, self._zone = size, offset, zone
 
     def pane(self, time: pl.Expr) -> pl.Expr:
-        wall = self._start(time)
-        start = self._instant(wall)
-        if self._zone is None or not self._offset:
-            return start
-        # A clock that is put back over a start shows times before it twice, the second time inside the next window;
-        # one that is put forward over it shows times after it before the window begins.
-        before, end = self._instant(wall.dt.offset_by(f"-{self._size}")), self._end(start)
-        return pl.when(time < start).then(before).when(time < end).then(start).otherwise(end)
+        return time.map_batches(self._panes, return_dtype=pl.Int64, is_elementwise=True)
 
     def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
-        framed = state.with_columns(pl.col(pane).alias(START), self._end(pl.col(pane)).alias(END))
+        end = pl.col(pane).map_batches(self._ends, return_dtype=pl.Int64, is_elementwise=True)
+        framed = state.with_columns(pl.col(pane).alias(START), end.alias(END))
         return framed.filter((pl.col(END) > after) & (pl.col(END) <= upto))
 
     def first_kept(self, time: int) -> int:
-        return self._ask(self.pane(pl.lit(time, pl.Int64)))
+        return self._ask(self._panes, time)
 
     def next_end(self, time: int) -> int:
-        return self._ask(self._end(self.pane(pl.lit(time, pl.Int64))))
+        return self.end_of_pane(self.first_kept(time))
 
     def end_of_pane(self, pane: int) -> int:
-        return self._ask(self._end(pl.lit(pane, pl.Int64)))
+        return self._ask(self._ends, pane)
 
     def last_end(self, pane: int) -> int:
         return self.end_of_pane(pane)
 
-    def _end(self, pane: pl.Expr) -> pl.Expr:
-        return self._instant(self._start(pane).dt.offset_by(self._size.text))
+    def _panes(self, times: pl.Series) -> pl.Series:
+        wall = self._starts(times)
+        starts = self._instants(wall)
+        if self._zone is None or not self._offset:
+            return starts
+        # A clock that is put back over a start shows times before it twice, the second time inside the next window;
+        # one that is put forward over it shows times after it before the window begins.
+        before, ends = self._instants(wall.dt.offset_by(f"-{self._size}")), self._ends(starts)
+        return starts.zip_with(times >= starts, before).zip_with(times < ends, ends)
 
-    def _start(self, time: pl.Expr) -> pl.Expr:
-        """Return the start of the window of an `Int64` time, as the clock on the wall reads then."""
-        local = time.cast(pl.Datetime("us", self._zone)).dt.replace_time_zone(None)
+    def _ends(self, panes: pl.Series) -> pl.Series:
+        return self._instants(self._starts(panes).dt.offset_by(self._size.text))
+
+    def _starts(self, times: pl.Series) -> pl.Series:
+        """Return the starts of the windows of `Int64` times, as the clock on the wall reads then."""
+        local = times.cast(pl.Datetime("us", self._zone)).dt.replace_time_zone(None)
         if not self._offset:
             return local.dt.truncate(self._size.text)
         return local.dt.offset_by(f"-{self._offset}").dt.truncate(self._size.text).dt.offset_by(self._offset.text)
 
-    def _instant(self, local: pl.Expr) -> pl.Expr:
+    def _instants(self, local: pl.Series) -> pl.Series:
         if self._zone is None:
             return local.to_physical()
 
-        def reading(before: int) -> pl.Expr:
-            there = (local - pl.duration(microseconds=before)).dt.replace_time_zone(
-                self._zone, ambiguous="earliest", non_existent="null"
-            )
+        def read(before: int) -> pl.Series:
+            earlier = (local.to_physical() - before).cast(pl.Datetime("us"))
+            there = earlier.dt.replace_time_zone(self._zone, ambiguous="earliest", non_existent="null")
             return there.to_physical() + before
 
+        times = read(0)
         # A start that is jumped over is reached by going on from just before the jump, as if there were none.
-        return pl.coalesce(*(reading(before) for before in (0, 1, 3 * 3_600_000_000, DAY_US + 1)))
+        for before in (1, 3 * 3_600_000_000, DAY_US + 1):
+            if times.null_count():
+                times = times.zip_with(times.is_not_null(), read(before))
+        return times
 
     @staticmethod
-    def _ask(expr: pl.Expr) -> int:
-        value = pl.select(expr).item()
+    def _ask(function: Callable[[pl.Series], pl.Series], time: int) -> int:
+        value = function(pl.Series([time], dtype=pl.Int64)).item()
         assert isinstance(value, int)
         return value
 

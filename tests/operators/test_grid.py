@@ -119,7 +119,8 @@ def test_calendar_windows_start_where_truncate_says(zone, size, second):
 def test_days_lie_side_by_side_through_a_year_of_changing_clocks(zone, offset):
     grid = CalendarGrid(Duration.of("1d"), Duration.of(offset), zone)
     hours = pl.select(t=pl.int_range(1_704_000_000, 1_736_000_000, 1_800, dtype=pl.Int64) * 1_000_000)
-    hours = hours.with_columns(pane=grid.pane(pl.col("t")), end=grid._end(grid.pane(pl.col("t"))))
+    hours = hours.with_columns(pane=grid.pane(pl.col("t")))
+    hours = grid.windows(hours.lazy(), "pane", SMALLEST, LARGEST).rename({"__end": "end"}).collect()
     assert hours.filter((pl.col("pane") > pl.col("t")) | (pl.col("end") <= pl.col("t"))).is_empty()
     days = hours.select("pane", "end").unique(maintain_order=True)
     assert (days["pane"][1:] == days["end"][:-1]).all()
