@@ -13,8 +13,8 @@ from ..connectors.memory import MemoryBuffer
 from ..errors import BadOption, UnknownStage, listing, nearest
 from ..graph import Graph
 from ..graph.node import NAME_PATTERN, Write, split_ref
-from ..runtime.pace import Pace
-from ..runtime.plan import plan
+from ..runtime.pace import LARGEST, Pace
+from ..runtime.plan import Plan, plan
 from ..types import Clock
 from ..windows import Duration, DurationLike
 from .job import Job
@@ -61,7 +61,7 @@ def run(
             results,
             workers=_workers(workers),
             clock=clock or SystemClock(),
-            pace=Pace(_target(latency, bounded)),
+            pace=_pace(planned, latency, bounded),
             commit_every=None if bounded else _positive_us(commit_every or COMMIT_EVERY, "commit_every"),
         )
         _running.add(job)
@@ -129,6 +129,12 @@ def _workers(workers: int | None) -> int:
     if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= 256:
         raise BadOption(f"workers={workers!r}: between 1 and 256")
     return workers
+
+
+def _pace(planned: Plan, latency: DurationLike | None, bounded: bool) -> Pace:
+    quanta = [stage.quantum for stage in planned.stages if stage.kind == "source"]
+    most = LARGEST if None in quanta else max((q for q in quanta if q is not None), default=LARGEST)
+    return Pace(_target(latency, bounded), most)
 
 
 def _target(latency: DurationLike | None, bounded: bool) -> float | None:

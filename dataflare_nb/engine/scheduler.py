@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import threading
@@ -105,22 +104,21 @@ class Scheduler:
 
     def _join(self, deadline: float) -> None:
         for thread in self._threads:
-            if thread is not threading.current_thread() and thread.ident is not None:
+            if thread is not threading.current_thread() and _launched(thread):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _abandon(self) -> None:
+        """Raise in the workers that are inside a user's Python function; other code has ways of its own to end."""
         with self.lock:
-            for stage in self.stages:
-                for work in stage.running:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(work.thread), ctypes.py_object(_Abandon))
+            running = [work for stage in self.stages if stage.plan.runs_python for work in stage.running]
+        for work in running:
+            work.raise_inside(_Abandon)
 
     # Work
 
     def _run(self) -> None:
         try:
             self._loop()
-        except _Abandon:
-            pass  # The job was stopped and this worker told to leave at once.
         except BaseException as error:
             with self.lock:
                 self.error = self.error or JobError(f"job {self.name} broke: {type(error).__name__}: {error}")
@@ -146,7 +144,10 @@ class Scheduler:
                     self.changed.wait(self._until())
                     work = self._next()
             try:
-                done = self._do(work)
+                try:
+                    done = self._do(work)
+                finally:
+                    work.leave()
             except BaseException as error:
                 self._failed(work, error)
                 return
@@ -380,6 +381,15 @@ class Scheduler:
                 waiting = stage.source is not None or any(len(channel) for channel in stage.inputs)
                 state = BACKPRESSURED if waiting and not stage.room() else IDLE
             stage.shares.switch(state, now)
+
+
+def _launched(thread: threading.Thread) -> bool:
+    """Tell whether a thread runs or has run. One whose start was interrupted may need a moment to show."""
+    for _ in range(50):
+        if thread.ident is not None:
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def default_workers() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -32,11 +34,33 @@ class Work:
     port: int = 0
     polled: int = 0
     thread: int = 0
+    _left: bool = False
+    _door: threading.Lock = field(default_factory=threading.Lock)
+
+    def raise_inside(self, error: type[BaseException]) -> None:
+        """Raise in the thread that does this work, if it is still at it."""
+        if self._door.acquire(timeout=0.1):
+            try:
+                if not self._left:
+                    _set_async_exc(self.thread, error)
+            finally:
+                self._door.release()
+
+    def leave(self) -> None:
+        """Say that the work is done. From here on nothing is raised in the thread any more, so locks are safe."""
+        with self._door:
+            self._left = True
+        _set_async_exc(self.thread, None)
 
     @property
     def rows(self) -> int:
         """Rows that are being worked on."""
         return sum(packet.rows for packet in self.packets)
+
+
+def _set_async_exc(thread: int, error: type[BaseException] | None) -> None:
+    raised = ctypes.py_object(error) if error is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
 
 @dataclass(frozen=True)

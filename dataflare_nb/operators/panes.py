@@ -105,15 +105,26 @@ class Panes:
         reduced = len(parts) == 1 and not old
         return (pl.concat(parts) if parts else self._nothing()), reduced and self._agg.two_phase
 
+    def between(self, first: int, before: int) -> pl.LazyFrame:
+        """Return the state of the panes that start in `[first, before)`, without taking it; keys may be there twice."""
+        self._flush()
+        within = (pl.col(PANE) >= first) & (pl.col(PANE) < before)
+        return pl.concat([run.lazy() for run in self._runs] or [self._nothing().lazy()]).filter(within)
+
     def drop(self, before: int) -> None:
         """Forget the panes that start before `before`."""
         if self.first >= before:
             return
         self._flush()
+        kept = []
         for run in self._runs:
-            self.released += self._agg.state_rows(run.filter(pl.col(PANE) < before))
-        self._runs = [run for run in (r.filter(pl.col(PANE) >= before) for r in self._runs) if run.height]
-        self.rows = sum(self._agg.state_rows(run) for run in self._runs)
+            stays = run[PANE] >= before
+            rest = run if stays.all() else run.filter(stays)
+            gone = self._agg.state_rows(run) - self._agg.state_rows(rest) if rest is not run else 0
+            self.released += gone
+            self.rows -= gone
+            kept += [rest] if rest.height else []
+        self._runs = kept
         self._find_first(before)
 
     def restore(self, state: pl.DataFrame) -> None:

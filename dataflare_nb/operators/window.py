@@ -14,9 +14,11 @@ from .grid import END, LARGEST, SMALLEST, START, Grid, clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
 from .operator import BaseOperator, next_tick
-from .panes import PANE, Panes, times_of, with_times
+from .panes import PANE, TIME, Panes, times_of, with_times
 
 REVISION, SEEN, LABEL = "__revision", "__seen", "__label"
+_EMISSIONS = 64
+"""Frames of what has been told, before they are merged and what nobody can ask for any more is dropped."""
 
 
 class GridWindows(BaseOperator):
@@ -48,7 +50,8 @@ class GridWindows(BaseOperator):
         self._late_schema = late_schema
         self._time_dtype = aggregation.schema[time.column] if time is not None else pl.Datetime("us")
         self._panes = Panes(aggregation, grid)
-        self._emitted = self._no_emissions()
+        self._emitted = [self._no_emissions()]
+        """What has been told of each window and key; a later frame goes before an earlier one."""
         self._touched: list[pl.DataFrame] = []
         """Panes of keys that have changed since the last watermark."""
         self._untold: list[pl.DataFrame] = []
@@ -78,7 +81,7 @@ class GridWindows(BaseOperator):
         rows = with_times(batch, times, self._needed)
         self._panes.add(rows, low, high)
         if self._tracked:
-            self._touch(rows)
+            self._touch(rows, low)
 
     def _late_before(self, watermark: EventTime) -> int:
         """Rows before this time have missed all their windows."""
@@ -99,12 +102,14 @@ class GridWindows(BaseOperator):
         assert self._late_schema is not None
         time = pl.col(self._time.column)
         pane = self._grid.pane(time.to_physical() + self._time.shift)
-        state = late.lazy().with_columns(pane.alias(PANE)).with_row_index("__row")
-        # The window that a row has missed is the last one it was in.
-        windows = self._grid.windows(state, PANE, SMALLEST, LARGEST).group_by("__row", maintain_order=True).last()
+        windows = self._grid.windows(
+            late.lazy().with_columns(pane.alias(PANE)).with_row_index("__row"), PANE, SMALLEST, LARGEST
+        )
+        if not self._grid.single:
+            # The window that a row has missed is the last one it was in.
+            windows = windows.group_by("__row", maintain_order=True).last().sort("__row")
         return (
-            windows.sort("__row")
-            .with_columns(
+            windows.with_columns(
                 pl.col(START).cast(self._time_dtype).alias("missed_start"),
                 pl.col(END).cast(self._time_dtype).alias("missed_end"),
                 (self._ctx.watermark - time.to_physical()).cast(pl.Duration("us")).alias("late_by"),
@@ -113,10 +118,16 @@ class GridWindows(BaseOperator):
             .collect()
         )
 
-    def _touch(self, rows: Batch) -> None:
-        """Remember which panes of which keys have changed."""
+    def _touch(self, rows: Batch, low: int) -> None:
+        """Remember which panes of which keys have changed, as far as anybody will ask."""
+        if self._early is None:
+            watermark = self._ctx.watermark
+            fired = self._grid.first_kept(clamp(watermark)) if self._grid.single else watermark
+            if watermark == NEVER or low >= fired:
+                return
+            rows = rows.filter(rows[TIME] < fired)
         by = [PANE, *self._keys]
-        counted = rows.lazy().with_columns(self._grid.pane(pl.col("__t")).alias(PANE)).group_by(*by)
+        counted = rows.lazy().with_columns(self._grid.pane(pl.col(TIME)).alias(PANE)).group_by(*by)
         touched = counted.agg(pl.len().cast(pl.Int64).alias(ROWS)).collect()
         self._touched.append(touched)
         if isinstance(self._early, Every):
@@ -162,37 +173,35 @@ class GridWindows(BaseOperator):
             return
         kept_from = self._grid.first_kept(upto) if time != FOREVER else FOREVER
         if self._grid.single:
-            state, reduced = self._panes.take(kept_from)
-            framed = self._grid.windows(state.lazy(), PANE, SMALLEST, LARGEST)
+            taken, reduced = self._panes.take(kept_from)
+            framed = self._grid.windows(taken.lazy(), PANE, SMALLEST, LARGEST)
         else:
-            state, reduced = self._panes.all(), False
-            framed = self._grid.windows(state.lazy(), PANE, after, upto)
+            reduced = False
+            framed = self._grid.windows(self._panes.between(self._oldest(), upto), PANE, after, upto)
+        results = self._shape(self._agg.results(framed, self._by, reduced=reduced)).collect()
+        if not self._grid.single:
             self._panes.drop(kept_from)
-        by = [START, END, *self._keys]
-        results = self._agg.results(framed, by, reduced=reduced and self._grid.single).collect()
         if results.height:
-            yield self._shape(results)
+            yield results
 
     def _advance_tracked(self, time: EventTime) -> Iterable[Output]:
         after, upto = clamp(self._ctx.watermark), clamp(time)
-        state = self._panes.all().lazy()
         touched, self._touched = self._touched, []
         outputs = []
         if touched and self._lateness and self._ctx.watermark != NEVER:
             late = self._windows_of(touched, clamp(after - self._lateness), after)
-            outputs.append(self._emit(state, late, "late"))
-        on_time = (
-            self._grid.windows(state.select(PANE, *self._keys), PANE, after, upto).select(*self._by).unique().collect()
-        )
-        outputs.append(self._emit(state, on_time, "on_time"))
+            outputs.append(self._emit(self._panes.all().lazy(), late, "late"))
+        if self._grid.next_end(max(after, self._panes.first)) <= upto:
+            fires = self._grid.windows(self._panes.between(self._oldest(), upto), PANE, after, upto)
+            outputs.append(self._tell(fires, "on_time"))
         if isinstance(self._early, AfterCount) and time != FOREVER:
-            outputs.append(self._emit_after_count(state, upto, self._early.n))
+            outputs.append(self._emit_after_count(self._panes.all().lazy(), upto, self._early.n))
         yield from (frame for frame in outputs if frame is not None)
-        kept_from = self._grid.first_kept(clamp(time - self._lateness)) if time != FOREVER else FOREVER
-        self._panes.drop(kept_from)
-        self._emitted = (
-            self._emitted.filter(pl.col(END) + self._lateness > time) if time != FOREVER else self._no_emissions()
-        )
+        self._panes.drop(self._grid.first_kept(clamp(time - self._lateness)) if time != FOREVER else FOREVER)
+        if time == FOREVER:
+            self._emitted = [self._no_emissions()]
+        elif len(self._emitted) > _EMISSIONS:
+            self._emitted = [self._emissions().filter(pl.col(END) + self._lateness > time)]
 
     def on_clock(self, now: EventTime) -> Iterable[Output]:
         if self._next_early is None or now < self._next_early:
@@ -215,16 +224,21 @@ class GridWindows(BaseOperator):
         if not self._agg.two_phase:
             counted = counted.with_columns(pl.lit(1, pl.Int64).alias(ROWS))
         windows = self._grid.windows(counted, PANE, after, LARGEST).group_by(*self._by).agg(pl.col(ROWS).sum())
-        known = windows.join(self._emitted.lazy(), on=self._by, how="left", nulls_equal=True)
+        known = windows.join(self._emissions().lazy(), on=self._by, how="left", nulls_equal=True)
         ready = known.filter(pl.col(ROWS) - pl.col(SEEN).fill_null(0) >= n).select(*self._by).collect()
         return self._emit(state, ready, "early")
+
+    def _oldest(self) -> int:
+        """Return the start of the first pane with a window that has not fired."""
+        watermark = self._ctx.watermark
+        return SMALLEST if watermark == NEVER else self._grid.first_kept(clamp(watermark))
 
     def _windows_of(self, touched: list[pl.DataFrame], after: int, upto: int) -> pl.DataFrame:
         panes = pl.concat(touched).lazy()
         return self._grid.windows(panes, PANE, after, upto).select(*self._by).unique().collect()
 
     def _emit(self, state: pl.LazyFrame, windows: pl.DataFrame, label: str) -> Batch | None:
-        """Return the results of just these windows and keys, each one revision further."""
+        """Return the results of just these windows and keys."""
         if not windows.height:
             return None
         ends = windows[END]
@@ -232,14 +246,26 @@ class GridWindows(BaseOperator):
         assert isinstance(low, int)
         assert isinstance(high, int)
         framed = self._grid.windows(state, PANE, low - 1, high)
-        chosen = framed.join(windows.lazy(), on=self._by, how="semi", nulls_equal=True)
-        results = self._agg.results(chosen, self._by, reduced=False).collect()
-        results = results.join(self._emitted, on=self._by, how="left", nulls_equal=True).with_columns(
-            pl.lit(label).alias(LABEL), (pl.col(REVISION) + 1).fill_null(0)
-        )
-        said = results.select(*self._by, REVISION, pl.col(ROWS).alias(SEEN))
-        self._emitted = pl.concat([self._emitted, said]).unique(self._by, keep="last", maintain_order=True)
-        return self._shape(results) if results.height else None
+        return self._tell(framed.join(windows.lazy(), on=self._by, how="semi", nulls_equal=True), label)
+
+    def _tell(self, framed: pl.LazyFrame, label: str) -> Batch | None:
+        """Return results, each one revision further than what has been told of its window and key."""
+        results = self._agg.results(framed, self._by, reduced=False)
+        if label == "on_time" and self._early is None:
+            results = results.with_columns(pl.lit(0, pl.Int64).alias(REVISION))
+        else:
+            results = results.join(self._emissions().lazy(), on=self._by, how="left", nulls_equal=True)
+            results = results.with_columns((pl.col(REVISION) + 1).fill_null(0))
+        told = results.with_columns(pl.lit(label).alias(LABEL)).collect()
+        if not told.height:
+            return None
+        self._emitted.append(told.select(*self._by, REVISION, pl.col(ROWS).alias(SEEN)))
+        return self._shape(told.lazy()).collect()
+
+    def _emissions(self) -> pl.DataFrame:
+        if len(self._emitted) > 1:
+            self._emitted = [pl.concat(self._emitted).unique(self._by, keep="last", maintain_order=True)]
+        return self._emitted[0]
 
     # State
 
@@ -254,7 +280,7 @@ class GridWindows(BaseOperator):
     def snapshot(self) -> State:
         tables = {"panes": with_key_group(self._panes.all(), self._keys)}
         if self._tracked:
-            tables["emitted"] = with_key_group(self._emitted, self._keys)
+            tables["emitted"] = with_key_group(self._emissions(), self._keys)
             for name, panes in (("touched", self._touched), ("untold", self._untold)):
                 tables[name] = with_key_group(pl.concat([self._no_touched(), *panes]), self._keys)
         return tables
@@ -263,7 +289,7 @@ class GridWindows(BaseOperator):
         for state in states:
             self._panes.restore(state["panes"].drop(KEY_GROUP))
             if self._tracked:
-                self._emitted = pl.concat([self._emitted, state["emitted"].drop(KEY_GROUP)])
+                self._emitted.append(state["emitted"].drop(KEY_GROUP))
                 for name, panes in (("touched", self._touched), ("untold", self._untold)):
                     changed = state[name].drop(KEY_GROUP)
                     panes += [changed] if changed.height else []
@@ -286,13 +312,13 @@ class GridWindows(BaseOperator):
 
     def state_bytes(self) -> int:
         """Return about how much memory the state takes."""
-        return self._panes.bytes() + int(self._emitted.estimated_size())
+        return self._panes.bytes() + sum(int(frame.estimated_size()) for frame in self._emitted)
 
     @property
     def _by(self) -> list[str]:
         return [START, END, *self._keys]
 
-    def _shape(self, results: pl.DataFrame) -> Batch:
+    def _shape(self, results: pl.LazyFrame) -> pl.LazyFrame:
         columns: list[pl.Expr] = [pl.col(key) for key in self._keys]
         if "window_end" in self._agg.output:
             columns.append(pl.col(START).cast(self._time_dtype).alias("window_start"))
@@ -312,4 +338,3 @@ class GridWindows(BaseOperator):
     def _no_touched(self) -> pl.DataFrame:
         keys = {key: self._agg.schema[key] for key in self._keys}
         return pl.DataFrame(schema={PANE: pl.Int64, **keys, ROWS: pl.Int64})
-

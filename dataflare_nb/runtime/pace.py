@@ -13,15 +13,19 @@ class Pace:
     """The size of the next poll, adapted so that a row gets through in `target` seconds.
 
     Without a target (throughput mode) the first poll tells how wide rows are, and from then on polls are as large as
-    may be, a million rows or 64 MiB: a batch costs some tenths of a millisecond however small it is. With one, the size follows the latency that whole
-    batches had: down in proportion when they took longer, up by a quarter when they took less than half. After each
-    change only batches polled since then teach anything: those in the queues still have the old size.
+    may be, a million rows or 64 MiB: a batch costs some tenths of a millisecond however small it is.
+
+    With one, the size follows the latency that whole batches had: down in proportion when they took longer, up by a
+    quarter when they took less than half. After each change only batches polled since then teach anything: those in
+    the queues still have the old size. `most` bounds the size where sources give less at a time anyway, so that queues
+    are counted in batches that come.
     """
 
-    def __init__(self, target: float | None) -> None:
+    def __init__(self, target: float | None, most: int = LARGEST) -> None:
         self.target = target
-        self.rows = FIRST_FOR_THROUGHPUT if target is None else FIRST_FOR_LATENCY
-        self._most = LARGEST
+        self._largest = min(most, LARGEST)
+        self.rows = min(self._largest, FIRST_FOR_THROUGHPUT if target is None else FIRST_FOR_LATENCY)
+        self._most = self._largest
         self._changed = 0.0
 
     @property
@@ -32,7 +36,7 @@ class Pace:
     def note_size(self, rows: int, size: int) -> None:
         """Learn how wide rows are, so that a poll of wide ones is not larger than memory allows."""
         if size:
-            self._most = max(SMALLEST, min(LARGEST, LARGEST_BYTES * rows // size))
+            self._most = max(1, min(self._largest, LARGEST_BYTES * rows // size))
             self.rows = self._most if self.target is None else min(self.rows, self._most)
 
     def learn(self, born: float, now: float, *, full: bool) -> None:

@@ -31,6 +31,9 @@ UNTIMED_QUANTUM = 1 << 20
 """Rows of a split between two words about time, where event time is read and where it is not."""
 
 
+_OWN_CONNECTORS = frozenset({"frame", "rate", "parquet", "csv", "ndjson", "ipc", "memory"})
+
+
 @dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage: one or more nodes that run as one. Exactly one of `source`, `operator` and `sink` makes its work."""
@@ -58,6 +61,21 @@ class StagePlan:
     def parallel(self) -> bool:
         """Whether several batches may be worked on at once, if the operator can."""
         return self.transparent and len(self.inputs) == 1
+
+    @property
+    def runs_python(self) -> bool:
+        """Whether a user's Python function may run in the stage."""
+        for item in self.nodes:
+            match item:
+                case node.MapBatches():
+                    return True
+                case node.Read(source=name) if name not in _OWN_CONNECTORS:
+                    return True
+                case node.Write(sink=name) if name not in _OWN_CONNECTORS:
+                    return True
+                case _ if any(stored.blob for stored in getattr(item, "exprs", ())):
+                    return True
+        return False
 
     @property
     def kind(self) -> str:
