@@ -1,5 +1,7 @@
 """Interactive streaming dataflow for notebooks.
 
+A stream is described, and runs when it is asked to:
+
     import dataflare_nb as flare
     import polars as pl
 

@@ -1,5 +1,7 @@
 """Everything that can go wrong, as one tree.
 
+Catch as much of it as you mean to:
+
     DataflareError
     |-- GraphError                     a mistake in the description, raised at the line that made it
     |   |-- UnknownColumn              a column the stream does not have

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import polars as pl
@@ -218,8 +219,8 @@ def grid_of(window: Tumbling | Hopping | Cumulative | Global, zone: str | None) 
         case Global():
             return GlobalGrid()
         case Tumbling(size=size, offset=offset):
-            calendar = size.months or (size.days and (zone not in (None, "UTC") or size.days % 7 == 0))
-            if calendar:
+            calendar = size.months or (size.days % 7 == 0 and size.days)
+            if calendar or not _divides_offsets(size, zone):
                 return CalendarGrid(size, offset, zone)
             us = size.fixed_us("the size")
             return FixedGrid(us, us, offset.fixed_us("the offset"))
@@ -243,3 +244,16 @@ def _floor(time: pl.Expr, step: int, offset: int) -> pl.Expr:
 
 def _floor_int(time: int, step: int, offset: int) -> int:
     return time - (time - offset) % step
+
+
+@lru_cache(maxsize=64)
+def _divides_offsets(size: Duration, zone: str | None) -> bool:
+    """Tell whether windows of this size start at the same instants on a zone's clock as on that of UTC."""
+    if zone in (None, "UTC"):
+        return True
+    if size.days:
+        return False
+    months = pl.datetime_range(pl.datetime(1970, 1, 1), pl.datetime(2050, 1, 1), "1mo", time_zone="UTC", eager=True)
+    local = months.dt.convert_time_zone(zone)
+    offsets = local.dt.base_utc_offset() + local.dt.dst_offset()
+    return bool((offsets.dt.total_microseconds() % size.us == 0).all())

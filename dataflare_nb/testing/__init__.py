@@ -1,5 +1,7 @@
 """The test kit: a clock that stands still, inputs by script, and the laws that operators, sources and sinks keep.
 
+A test of yours may look like these:
+
     from dataflare_nb import testing
 
     def test_my_operator_keeps_the_laws():

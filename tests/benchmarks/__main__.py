@@ -49,7 +49,7 @@ def main() -> None:
         result = long.in_a_process(options.long)
         rate = _rate(result)
         print(
-            f"{options.long:,} rows, 10,000 keys: {rate / 1e6:.1f} M rows/s, {rate / short:.2f} of the rate at 1,000,000 "
+            f"{options.long:,} rows, 10,000 keys: {rate / 1e6:.1f} M rows/s, {rate / short:.2f} of the rate at 1 M "
             f"rows (bar 0.90); {result['mib']:.0f} MiB beyond the input (bar 1,024)"
         )
     print(

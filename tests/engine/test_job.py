@@ -83,7 +83,8 @@ def test_a_stage_that_raises_fails_the_job_and_names_stage_batch_and_cause():
         return frame
 
     job = flare.from_frame(ROWS).map_batches(broken).named("unlucky").run()
-    with pytest.raises(StageFailed, match=r"stage unlucky failed at split frame-0, row 0, a batch of 1000 rows") as caught:
+    told = "stage unlucky failed at split frame-0, row 0, a batch of 1000 rows"
+    with pytest.raises(StageFailed, match=told) as caught:
         job.wait(10)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert caught.value.stage == "unlucky"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import datetime, timedelta
 
@@ -63,7 +64,7 @@ def test_the_ledger_balances_at_any_moment_and_at_the_end(job):
 
 def test_rows_out_of_a_stage_are_the_rows_in_of_the_next(job):
     nodes = list(job.wait().read().nodes.values())
-    for sender, receiver in zip(nodes, nodes[1:], strict=False):
+    for sender, receiver in itertools.pairwise(nodes):
         assert sender.rows_out == receiver.rows_in
         assert sender.bytes_out == receiver.bytes_in
 

@@ -127,10 +127,12 @@ def test_windows_with_late_and_early_results_keep_the_laws(window, lateness, ear
 def test_windows_with_results_each_second_keep_the_laws(window, lateness):
     script = [each for line in CLICKS for each in (line, Sleep(400_000))][:-1]
     build = operator(
-        lambda s: timed(s)
-        .key_by("k")
-        .window(WINDOWS[window], allowed_lateness=lateness, early=flare.every("1s"))
-        .agg(n=pl.len(), v=pl.col("v").sum())
+        lambda s: (
+            timed(s)
+            .key_by("k")
+            .window(WINDOWS[window], allowed_lateness=lateness, early=flare.every("1s"))
+            .agg(n=pl.len(), v=pl.col("v").sum())
+        )
     )
     check_operator(build, script, keys=["k"])
 
@@ -163,10 +165,12 @@ def test_calendar_windows_over_daylight_saving_keep_the_laws(zone, size, offset,
     for number, part in enumerate(frame.iter_slices(8)):
         script += [part, mark(start + (number + 1) * 8 * 19_200 - 40_000)]
     build = operator(
-        lambda s: timed(s)
-        .key_by("k")
-        .window(flare.tumbling(size, offset=offset), allowed_lateness=lateness)
-        .agg(pl.col("v").sum(), n=pl.len()),
+        lambda s: (
+            timed(s)
+            .key_by("k")
+            .window(flare.tumbling(size, offset=offset), allowed_lateness=lateness)
+            .agg(pl.col("v").sum(), n=pl.len())
+        ),
         frame.schema,
     )
     check_operator(build, [*script, End()], keys=["k"])

@@ -141,9 +141,7 @@ def test_an_input_is_idle_after_five_seconds_by_default_when_live_and_never_when
         clock.advance(1)
         feed.settle()
         assert bounds(job.result()) == [(0, 10)]
-    bounded = testing.script(
-        splits={"a": [at(5, 30)], "b": [testing.wait("1h"), at(4)]}, bounded=True
-    )
+    bounded = testing.script(splits={"a": [at(5, 30)], "b": [testing.wait("1h"), at(4)]}, bounded=True)
     job = tens(bounded).run(workers=1, clock=(clock := testing.clock()))
     clock.advance(3_600_000_000)
     assert job.wait(10).result()["n"].to_list() == [2, 1]

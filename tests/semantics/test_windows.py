@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import dataflare_nb as flare
 from dataflare_nb import testing
@@ -254,3 +255,14 @@ def test_the_column_pane_is_there_only_when_asked_for():
     early = told(at(1)).window(flare.tumbling("10s"), early=flare.after_count(1)).agg(n=pl.len())
     assert late.columns == early.columns == ["window_start", "window_end", "pane", "revision", "n"]
     assert seconds(late.collect()) == [0]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("size", ["45m", "1h", "2h", "6h", "1d", "1w"])
+def test_windows_in_a_time_zone_start_where_polars_truncates(zone, size):
+    first, last = datetime(2024, 3, 9), datetime(2024, 4, 8)
+    times = pl.datetime_range(first, last, "7m", time_zone="UTC", eager=True).dt.convert_time_zone(zone)
+    frame = pl.DataFrame({"ts": times})
+    windows = flare.from_frame(frame).event_time("ts").window(flare.tumbling(size)).agg(n=pl.len()).collect()
+    batch = frame.group_by(window_start=pl.col("ts").dt.truncate(size)).agg(n=pl.len())
+    assert_frame_equal(windows.select("window_start", "n").sort("window_start"), batch.sort("window_start"))
