@@ -258,7 +258,7 @@ def test_the_column_pane_is_there_only_when_asked_for():
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"])
-@pytest.mark.parametrize("size", ["45m", "1h", "2h", "6h", "1d", "1w"])
+@pytest.mark.parametrize("size", ["1h", "2h", "6h", "1d", "1w"])
 def test_windows_in_a_time_zone_start_where_polars_truncates(zone, size):
     first, last = datetime(2024, 3, 9), datetime(2024, 4, 8)
     times = pl.datetime_range(first, last, "7m", time_zone="UTC", eager=True).dt.convert_time_zone(zone)
