@@ -72,7 +72,10 @@ class FileSink:
         path = self._options.path
         folder, name = os.path.split(path) if self._single else (path, None)
         staging = Staging(self._place, folder or ".", name, self._format.suffixes, owner=ctx.node_id)
-        return FileWriter(self._format, self._options, staging, schema, restored=getattr(ctx, "restored", None))
+        restored = getattr(ctx, "restored", None)
+        if restored is False:
+            staging.require_alone()
+        return FileWriter(self._format, self._options, staging, schema, restored=restored)
 
 
 class FileWriter:
@@ -147,6 +150,7 @@ class FileWriter:
 
     def close(self) -> None:
         self.abort()
+        self._staging.release()
 
     def _start(self) -> None:
         """Decide, once, what becomes of what is there."""
@@ -158,7 +162,7 @@ class FileWriter:
             if self._options.mode == "overwrite":
                 self._replaces = list(self._staging.existing)
                 self._staging.forget_base()
-        self._staging.clean()
+        self._staging.clean(resumed=self._resumed)
 
     def _require_room(self) -> None:
         if self._options.mode == "error" and self._staging.existing:

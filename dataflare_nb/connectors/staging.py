@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -15,12 +18,20 @@ import pyarrow as pa
 from ..errors import SinkError
 
 _SUFFIX = ".inprogress"
+_NUMBERED = re.compile(r"part-\d+-\d+")
+_STAGED = re.compile(r"\.part-(?P<pid>[0-9a-f]+)\.(?P<run>[0-9a-f]+)-")
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_Identity = tuple[int, int, int, int]
+
+_live: weakref.WeakValueDictionary[str, Staging] = weakref.WeakValueDictionary()
+"""The open sinks of this process, by their run."""
 
 
 class Staging:
     """The folder of one file sink, or the folder around its single file.
 
-    Staged names carry a mark of the `owner`, so that one sink never clears away another's.
+    Staged names carry a mark of the `owner`, so that one sink never clears away another's, and staged and final names
+    that of the run, so that several sinks can fill one folder. What another has written is never replaced.
     """
 
     def __init__(self, place: str, folder: str, name: str | None, suffixes: Sequence[str], *, owner: str) -> None:
@@ -31,7 +42,9 @@ class Staging:
         mark = hashlib.blake2b(f"{owner}\0{name or ''}".encode(), digest_size=6).hexdigest()
         self._tail = f".{mark}{_SUFFIX}"
         self._run = secrets.token_hex(4)
+        self._path = os.path.realpath(os.path.join(folder, name)) if name else None
         self._staged = 0
+        self._named: set[str] = set()
         self._cleaned: set[str] = set()
         with writing(self.target):
             _make_folder(folder)
@@ -41,8 +54,24 @@ class Staging:
         self.existing = [n for n in shown if n == name] if name else [n for n in shown if n.endswith(self._suffixes)]
         if name and os.path.isdir(os.path.join(folder, name)):
             raise SinkError(f"{self.target} is a folder; choose a path without the suffix for a folder of parts")
-        self._taken = set(self.existing)
+        self._taken = {found[0] for each in shown if (found := _NUMBERED.match(each))}
         self._base: str | None = self.existing[0] if name and self.existing else None
+        self._known = _identity(self._path) if self._path else None
+        _live[self._run] = self
+
+    def require_alone(self) -> None:
+        """Raise `SinkError` if another open sink of this process writes the same single file."""
+        others = [other for run, other in list(_live.items()) if run != self._run]
+        if self._path is not None and any(other._path == self._path for other in others):
+            self.release()
+            raise SinkError(
+                f"{self.target} is being written by another sink; give each its own file, or write to a folder, "
+                "which several may fill"
+            )
+
+    def release(self) -> None:
+        """Let others have the single file."""
+        _live.pop(self._run, None)
 
     def described(self) -> str:
         """Say what is there."""
@@ -51,7 +80,7 @@ class Staging:
 
     def stage(self) -> tuple[str, IO[bytes]]:
         """Open a new hidden file."""
-        name = f".part-{self._run}-{self._staged:05d}{self._tail}"
+        name = f".part-{os.getpid():x}.{self._run}-{self._staged:05d}{self._tail}"
         self._staged += 1
         return name, open(os.path.join(self._folder, name), "xb", buffering=1 << 20)
 
@@ -59,6 +88,7 @@ class Staging:
         """Give staged files their final names, and see to it that they survive a crash."""
         with writing(self.target):
             self._sync_folder()
+        self._named.update(staged)
         if self._name is not None:
             if staged:
                 self._base = staged[-1]
@@ -66,10 +96,10 @@ class Staging:
         files: list[list[str]] = []
         number = 0
         for name in staged:
-            while (final := f"part-{epoch:05d}-{number:05d}{self._suffixes[0]}") in self._taken:
+            while (numbered := f"part-{epoch:05d}-{number:05d}") in self._taken:
                 number += 1
-            self._taken.add(final)
-            files.append([name, final])
+            self._taken.add(numbered)
+            files.append([name, f"{numbered}-{self._run}{self._suffixes[0]}"])
         return files
 
     def publish(self, files: Sequence[Sequence[str]], replaces: Sequence[str]) -> None:
@@ -77,6 +107,8 @@ class Staging:
         staged = {name for name, _ in files if os.path.exists(os.path.join(self._folder, name))}
         if lost := [name for name, _ in files if name in self._cleaned]:
             raise SinkError(f"{self.target}: {lost[0]} was cleared away before it was committed; commit before writing")
+        if lost := [name for name, _ in files if name in self._named and name not in staged]:
+            raise SinkError(f"{self.target}: {lost[0]} was removed before it was committed; its rows are lost")
         if not staged:
             return
         finals = {final for _, final in files}
@@ -88,8 +120,9 @@ class Staging:
                         os.unlink(os.path.join(self._folder, name))
             for name, final in files:
                 if name in staged:
-                    os.replace(os.path.join(self._folder, name), os.path.join(self._folder, final))
-                self._taken.add(final)
+                    self._show(name, final)
+                if numbered := _NUMBERED.match(final):
+                    self._taken.add(numbered[0])
                 if name in self._leftovers:
                     self._leftovers.remove(name)
             self._sync_folder()
@@ -113,10 +146,11 @@ class Staging:
                 if old.read(1) != b"\n":
                     stream.write(b"\n")
 
-    def clean(self) -> None:
-        """Remove what a killed run of this sink has left."""
-        self._cleaned.update(self._leftovers)
-        self.remove(self._leftovers)
+    def clean(self, *, resumed: bool) -> None:
+        """Remove what a killed run of this sink has left. Unless resumed, a run that still lives is another's."""
+        gone = [name for name in self._leftovers if resumed or not _lives(name)]
+        self._cleaned.update(gone)
+        self.remove(gone)
         self._leftovers = []
 
     def remove(self, names: Sequence[str]) -> None:
@@ -124,6 +158,28 @@ class Staging:
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._folder, name))
+
+    def _show(self, name: str, final: str) -> None:
+        """Give a staged file its final name, if no other file has it."""
+        staged, shown = os.path.join(self._folder, name), os.path.join(self._folder, final)
+        there = _identity(shown)
+        if there is not None and os.path.samefile(staged, shown):
+            os.unlink(staged)
+        elif there is not None and self._name is not None and there == self._known:
+            os.replace(staged, shown)
+        else:
+            try:
+                _link(staged, shown)
+            except FileExistsError:
+                raise SinkError(
+                    f"{self.target}: {final} was written by another in the meantime and is not replaced; "
+                    "write to another path"
+                ) from None
+            with suppress(FileNotFoundError):
+                os.unlink(staged)
+        self._named.discard(name)
+        if self._name is not None:
+            self._known = _identity(shown)
 
     def _sync_folder(self) -> None:
         _sync(self._folder)
@@ -158,3 +214,42 @@ def _sync(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _identity(path: str) -> _Identity | None:
+    """Tell a file from one that took its place."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _link(staged: str, shown: str) -> None:
+    """Bring a file under a new name, which it may have beside the old. Raises FileExistsError."""
+    try:
+        os.link(staged, shown)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Without links, as on some network drives, two at once cannot be told apart; one after the other can.
+        if os.path.lexists(shown):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown) from None
+        os.replace(staged, shown)
+
+
+def _lives(name: str) -> bool:
+    """Say whether the run that staged a file still goes on, as far as this machine knows."""
+    found = _STAGED.match(name)
+    if found is None:
+        return False
+    pid = int(found["pid"], 16)
+    if pid == os.getpid():
+        return found["run"] in _live
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,11 @@ def back(kind: str, path: Path) -> pl.DataFrame:
     return read(make_source(kind, {"path": path}))
 
 
+def numbered(folder: Path) -> list[str]:
+    """List the parts without the mark of the run that wrote them."""
+    return [re.sub(r"-[0-9a-f]{8}\.", ".", name) for name in shown(folder)]
+
+
 def test_rows_appear_with_their_epoch_and_not_before(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "deep" / "out"
     writer = opened(kind, out)
@@ -46,12 +52,12 @@ def test_rows_appear_with_their_epoch_and_not_before(tmp_path: Path, kind: str) 
     assert shown(out) == []
     assert all(name.startswith(".part-") and name.endswith(".inprogress") for name in hidden(out))
     writer.commit(1, prepared)
-    assert shown(out) == [f"part-00001-00000{SUFFIX[kind]}"]
+    assert numbered(out) == [f"part-00001-00000{SUFFIX[kind]}"]
     writer.write(ROWS.slice(4))
     writer.commit(2, writer.prepare(2))
     writer.close()
     writer.close()
-    assert shown(out) == [f"part-0000{epoch}-00000{SUFFIX[kind]}" for epoch in (1, 2)]
+    assert numbered(out) == [f"part-0000{epoch}-00000{SUFFIX[kind]}" for epoch in (1, 2)]
     assert hidden(out) == []
     assert back(kind, out).equals(ROWS)
 
@@ -262,12 +268,63 @@ def test_a_batch_of_another_schema_is_refused(tmp_path: Path, kind: str) -> None
     writer.close()
 
 
+@pytest.mark.parametrize("nodes", [("one", "two"), ("same", "same")])
+def test_sinks_that_fill_one_folder_at_once_keep_each_others_rows(
+    tmp_path: Path, kind: str, nodes: tuple[str, str]
+) -> None:
+    writers = [opened(kind, tmp_path, ctx=Lent(node, restored=False)) for node in nodes]
+    prepared = []
+    for writer, rows in zip(writers, (ROWS.head(5), ROWS.slice(5)), strict=True):
+        writer.write(rows)
+        prepared.append(json.loads(json.dumps(writer.prepare(1))))
+    late = opened(kind, tmp_path, ctx=Lent(nodes[0], restored=False), mode="append")
+    late.write(ROWS.head(1))
+    for writer, files in zip([*writers, late], [*prepared, late.prepare(1)], strict=True):
+        writer.commit(1, files)
+        writer.close()
+    assert back(kind, tmp_path).sort("id").equals(pl.concat([ROWS, ROWS.head(1)]).sort("id"))
+    assert hidden(tmp_path) == []
+
+
+def test_a_single_file_has_one_sink_at_a_time_however_it_is_spelled(tmp_path: Path, kind: str) -> None:
+    name = f"one{SUFFIX[kind]}"
+    first = opened(kind, tmp_path / name, ctx=Lent("a", restored=False))
+    with pytest.raises(SinkError, match="being written by another sink"):
+        opened(kind, Path(f"{tmp_path}/../{tmp_path.name}/{name}"), ctx=Lent("b", restored=False))
+    first.close()
+    opened(kind, tmp_path / name, ctx=Lent("b", restored=False)).close()
+
+
+@pytest.mark.parametrize("target", ["one", "folder"])
+def test_a_file_of_somebody_else_is_never_replaced(tmp_path: Path, kind: str, target: str) -> None:
+    path = tmp_path / f"one{SUFFIX[kind]}" if target == "one" else tmp_path
+    writer = opened(kind, path)
+    writer.write(ROWS)
+    prepared = writer.prepare(1)
+    foreign = tmp_path / prepared["files"][0][1]
+    foreign.write_text("a stranger's")
+    with pytest.raises(SinkError, match="written by another"):
+        writer.commit(1, prepared)
+    writer.close()
+    assert foreign.read_text() == "a stranger's"
+
+
+def test_a_staged_file_that_is_gone_before_its_commit_is_told(tmp_path: Path, kind: str) -> None:
+    writer = opened(kind, tmp_path)
+    writer.write(ROWS)
+    prepared = writer.prepare(1)
+    os.unlink(tmp_path / hidden(tmp_path)[0])
+    with pytest.raises(SinkError, match="removed before it was committed"):
+        writer.commit(1, prepared)
+    writer.close()
+
+
 class CrashError(BaseException):
     """The power is cut."""
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
-@pytest.mark.parametrize("step", range(9))
+@pytest.mark.parametrize("step", range(14))
 def test_a_commit_cut_short_anywhere_is_finished_by_the_next(
     tmp_path: Path, kind: str, mode: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +334,7 @@ def test_a_commit_cut_short_anywhere_is_finished_by_the_next(
     prepared = json.loads(json.dumps(writer.prepare(1)))
     steps = iter(range(100))
     with monkeypatch.context() as cut:
-        for name in ("replace", "unlink", "fsync"):
+        for name in ("replace", "link", "unlink", "fsync"):
             cut.setattr(os, name, _until(step, steps, getattr(os, name)))
         with contextlib.suppress(CrashError):
             writer.commit(1, prepared)
