@@ -6,14 +6,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from ..connectors.memory import MemoryBuffer
-from ..errors import BadOption, JobError, JobStopped, JobTimeout, UnknownStage, listing, nearest
+from ..errors import BadOption, JobError, JobStopped, JobTimeout, StageFailed, UnknownStage, listing, nearest
 from ..graph import Graph, node
 from ..operators.event_time import AssignEventTime
 from ..runtime.channel import Channel
@@ -27,13 +28,14 @@ from ..runtime.source import SourceDriver
 from ..types import FOREVER, NEVER, Batch, Clock, EventTime
 from .report import WindowReport
 from .scheduler import Scheduler
-from .stage import Stage
+from .stage import Stage, Work
 
 log = logging.getLogger("dataflare_nb")
 
-STARTING, RUNNING, PAUSED, DRAINING = "starting", "running", "paused", "draining"
+RUNNING, PAUSED, DRAINING = "running", "paused", "draining"
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 _HISTORY = 600
+_PATIENCE = 5.0
 _EXACT = (node.EventTime, node.Union, node.WithColumns, node.Select, node.Rename, node.Cast, node.Drop, node.Unnest)
 
 
@@ -72,6 +74,7 @@ class Job:
         self._started = time.monotonic()
         self._ended: float | None = None
         self._outcome: str | None = None
+        self._keeps = False
         self._finished = threading.Event()
         self._finishing = threading.Lock()
         self._stages: dict[str, Stage] = {}
@@ -96,7 +99,7 @@ class Job:
 
     @property
     def status(self) -> str:
-        """One of starting, running, paused, draining, finished, failed, stopped."""
+        """One of running, paused, draining, finished, failed, stopped."""
         if self._outcome is not None:
             return self._outcome
         if self._scheduler.draining:
@@ -113,12 +116,15 @@ class Job:
 
         Raises StageFailed if a stage failed and JobTimeout when time is up. An interrupt stops the job.
         """
+        if self._scheduler.on_worker():
+            raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
         try:
             if not self._wait_until_finished(timeout):
                 raise JobTimeout(f"job {self.name} is still {self.status} after {timeout} s; job.stop() ends it")
         except KeyboardInterrupt:
             self.stop()
             raise
+        self._scheduler.see_off()
         if self.error is not None:
             raise self.error
         return self
@@ -157,10 +163,15 @@ class Job:
 
     def drain(self, timeout: float | None = None) -> Job:
         """Read no more, let all windows fire and all sinks commit, then end."""
+        if self._scheduler.on_worker():
+            raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
         with self._scheduler.changed:
             self._scheduler.draining = True
             self._scheduler.changed.notify_all()
-        return self.wait(timeout)
+        self.wait(timeout)
+        if self.status != FINISHED:
+            raise JobStopped(f"job {self.name} was {self.status} before it had drained")
+        return self
 
     def pause(self) -> None:
         """Read no more until `resume`; what is under way goes on."""
@@ -246,8 +257,7 @@ class Job:
         if len(windowed) > 1:
             raise BadOption(f"several stages have windows; say which: {listing(s.id for s in windowed)}")
         found = windowed[0]
-        self._await_quiet(found)
-        with self._scheduler.lock:
+        with self._reserved(found):
             return WindowReport.of(self.graph, found, key, at)
 
     def plot(self) -> Any:
@@ -296,46 +306,74 @@ class Job:
                 self._stages[sender].outputs.setdefault(tag, []).append((stage, port))
                 self._stages[sender].downstream.append(stage)
                 stage.upstream.append(self._stages[sender])
+        before: dict[str, set[str]] = {}
+        for stage in self._stages.values():
+            above = [{sender} | before[sender] for sender, _ in stage.plan.inputs]
+            before[stage.id] = set().union(*above)
+            stage.related = {
+                port: {other for other in range(len(above)) if other != port and above[port] & above[other]}
+                for port in range(len(above))
+            }
 
     def _wind_up(self) -> None:
-        """End once: settle the sinks, close everything, say how it went."""
+        """Settle the sinks, close everything, say how it went.
+
+        Called again by a worker that comes back late from a call, for the stage that it was in.
+        """
         with self._finishing:
             if self._outcome is not None:
+                self._release(commit=self._keeps)
                 return
-            try:
-                with self._scheduler.lock:
-                    complete = all(stage.ended for stage in self._stages.values())
-                    failed = self._scheduler.error is not None
-                self._release(commit=not failed and not complete and not self.plan.bounded)
-                self._remember(last=True)
-            finally:
-                with self._scheduler.lock:
-                    failed = self._scheduler.error is not None
-                    self._ended = time.monotonic()
-                    self._outcome = FAILED if failed else FINISHED if complete else STOPPED
-                self._finished.set()
+            with self._scheduler.lock:
+                complete = all(stage.ended for stage in self._stages.values())
+                failed = self._scheduler.error is not None
+            self._keeps = not failed and (complete or not self.plan.bounded)
+            self._release(commit=self._keeps)
+            self._remember(last=True)
+            with self._scheduler.lock:
+                for stage in self._stages.values():
+                    stage.forget()
+                failed = self._scheduler.error is not None
+                self._ended = time.monotonic()
+                self._outcome = FAILED if failed else FINISHED if complete else STOPPED
+                self._scheduler.ended = True
+            # Whoever left its stage in the meantime did not know that it had to be closed.
+            self._release(commit=self._keeps)
+            self._finished.set()
 
     def _release(self, *, commit: bool) -> None:
+        """Commit or abort every sink, and close every stage that nobody is inside of. One that fails stops no other."""
         for stage in self._stages.values():
-            if stage.running:
-                continue  # A call that does not return owns its stage.
-            try:
-                if stage.sink is not None and not stage.ended:
-                    if commit:
-                        stage.sink.commit()
-                    else:
-                        stage.sink.abort()
-                    stage.sink.close()
-                if stage.source is not None:
-                    stage.source.close()
-                if stage.host is not None:
-                    stage.host.operator.close()
-            except Exception as error:
-                log.exception("stage %s of job %s did not close", stage.id, self.name)
-                scheduler = getattr(self, "_scheduler", None)
-                if scheduler is not None and scheduler.error is None:
-                    scheduler.error = JobError(f"stage {stage.id} did not close: {error}")
-                    scheduler.error.__cause__ = error
+            if stage.settled or stage.running:
+                continue
+            stage.settled = True
+            for step in self._steps(stage, commit=commit):
+                try:
+                    step()
+                except BaseException as error:
+                    log.warning("stage %s of job %s did not close: %s", stage.id, self.name, error)
+                    self._note(stage, error)
+
+    def _steps(self, stage: Stage, *, commit: bool) -> list[Callable[[], None]]:
+        if stage.source is not None:
+            return [stage.source.close]
+        if stage.host is not None:
+            return [stage.host.operator.close]
+        assert stage.sink is not None
+        # Abort after a commit that failed, or of a writer that holds half a batch: what is committed stays.
+        return (
+            [stage.sink.commit, stage.sink.abort, stage.sink.close]
+            if commit and not stage.sink.torn
+            else [
+                stage.sink.abort,
+                stage.sink.close,
+            ]
+        )
+
+    def _note(self, stage: Stage, error: BaseException) -> None:
+        scheduler = getattr(self, "_scheduler", None)
+        if scheduler is not None and scheduler.error is None:
+            scheduler.error = StageFailed(stage.id, "its end", error)
 
     def _set_paused(self, paused: bool) -> None:
         if self._outcome is not None:
@@ -344,11 +382,23 @@ class Job:
             self._scheduler.paused = paused
             self._scheduler.changed.notify_all()
 
-    def _await_quiet(self, stage: Stage) -> None:
-        deadline = time.monotonic() + 5.0
+    @contextmanager
+    def _reserved(self, stage: Stage) -> Iterator[None]:
+        """Keep the workers out of a stage, to look into its state."""
+        deadline = time.monotonic() + _PATIENCE
+        visit = Work(stage, -1)
         with self._scheduler.changed:
-            while stage.running and self._outcome is None and time.monotonic() < deadline:
+            while stage.running:
+                if time.monotonic() > deadline:
+                    raise JobTimeout(f"stage {stage.id} was busy for {_PATIENCE:.0f} s; ask again")
                 self._scheduler.changed.wait(0.05)
+            stage.running.append(visit)
+        try:
+            yield
+        finally:
+            with self._scheduler.changed:
+                stage.running.remove(visit)
+                self._scheduler.changed.notify_all()
 
     # Reading, under the lock
 

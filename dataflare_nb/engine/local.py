@@ -53,7 +53,8 @@ def run(
     job_name = _name(name, outputs)
     with _registry:
         if register and job_name in _jobs:
-            _jobs.pop(job_name).stop()
+            # Before the new one opens its sinks, which may be the same; should it not open, the old one stays known.
+            _jobs[job_name].stop()
         job = Job(
             job_name,
             graph,

@@ -20,7 +20,7 @@ from .stage import Done, Stage, Work
 
 STACK_BYTES = 8 << 20
 """Guest code needs at least 2 MiB of stack."""
-_GRACE = 0.25
+_GRACE, _HALT = 0.25, 0.9
 _LONGEST_WAIT = 0.5
 _starting = threading.Lock()
 
@@ -46,6 +46,7 @@ class Scheduler:
         self.paused = False
         self.draining = False
         self.stopping = False
+        self.ended = False
         self.error: BaseException | None = None
         self.on_end: Callable[[], None] = lambda: None
         self.on_progress: Callable[[], None] = lambda: None
@@ -78,29 +79,38 @@ class Scheduler:
         with self.changed:
             self.changed.notify_all()
 
-    def stop(self, timeout: float = 0.9) -> list[str]:
-        """Stop the workers and return the stages that would not.
+    def stop(self) -> list[str]:
+        """Stop the workers and return the stages that would not."""
+        with self.changed:
+            self.stopping = True
+            self.changed.notify_all()
+        return self._halt()
+
+    def on_worker(self) -> bool:
+        """Tell whether this is one of the job's own threads."""
+        return threading.current_thread() in self._threads
+
+    def _halt(self) -> list[str]:
+        """Bring the workers to an end and return the stages that are still inside a call.
 
         Guests are interrupted, and Python code that goes on after a short grace gets an exception at its next
         instruction. A call that never comes back to Python cannot be ended; its thread goes when it returns.
         """
-        deadline = time.monotonic() + timeout
-        with self.changed:
-            self.stopping = True
-            self.changed.notify_all()
-            operators = [stage.host.operator for stage in self.stages if stage.host is not None]
-        for operator in operators:
-            operator.interrupt()
+        deadline = time.monotonic() + _HALT
+        for stage in self.stages:
+            if stage.host is not None:
+                stage.host.operator.interrupt()
         self._join(min(deadline, time.monotonic() + _GRACE))
-        if any(thread.is_alive() for thread in self._threads):
+        if any(thread.is_alive() for thread in self._threads if thread is not threading.current_thread()):
             self._abandon()
             self._join(deadline)
+        me = threading.get_ident()
         with self.lock:
-            return [work.stage.id for stage in self.stages for work in stage.running]
+            return [work.stage.id for stage in self.stages for work in stage.running if work.thread != me]
 
-    def join(self) -> None:
-        """Wait for the workers, who are on their way out."""
-        self._join(time.monotonic() + 5.0)
+    def see_off(self) -> None:
+        """Give the workers of an ended job the moment they need to be gone."""
+        self._join(time.monotonic() + _GRACE)
 
     def _join(self, deadline: float) -> None:
         for thread in self._threads:
@@ -112,7 +122,8 @@ class Scheduler:
         with self.lock:
             running = [work for stage in self.stages if stage.plan.runs_python for work in stage.running]
         for work in running:
-            work.raise_inside(_Abandon)
+            if work.thread != threading.get_ident():
+                work.raise_inside(_Abandon)
 
     # Work
 
@@ -128,9 +139,12 @@ class Scheduler:
             for stage in self.stages:
                 stage.running = [work for work in stage.running if work.thread != me]
             self._alive -= 1
-            last = self._alive == 0
+            failed = self.error is not None and not self.stopping
             self.changed.notify_all()
-        if last:
+        if failed:
+            # The others must not keep a failed job waiting.
+            self._halt()
+        if failed or self._alive == 0 or self.ended:
             self.on_end()
 
     def _loop(self) -> None:
@@ -180,10 +194,10 @@ class Scheduler:
         room = stage.room()
         if port is not None and not room:
             stage.refused()
+        due = self._due_clock(stage) if room and not stage.running else None
+        if due is not None and due <= self.clock.now():
+            return self._begin(Work(stage, self._ticket(stage)), now)
         if port is None or not room:
-            due = self._due_clock(stage)
-            if due is not None and due <= self.clock.now() and not stage.running and room:
-                return self._begin(Work(stage, self._ticket(stage)), now)
             return None
         packets = stage.take(port)
         stage.counters.batches_in += packets[0].rows > 0
@@ -237,8 +251,8 @@ class Scheduler:
                 if batch.height:
                     sink.write(batch)
             case End() if not packet.split:
-                sink.commit()
-                sink.close()
+                # Committed when all sinks of the job are as far, so that none shows what another has lost.
+                sink.prepare()
             case _:
                 pass
 
@@ -250,8 +264,11 @@ class Scheduler:
         if work.rows:
             stage.counters.last_batch_rows = work.rows
             now, born = time.monotonic(), work.packets[0].born
-            stage.latency.add(now - born)
-            if not stage.outputs or not any(packet.rows for packet in done.packets):
+            if born:
+                stage.latency.add(now - born)
+            if not born:
+                pass  # Made by the clock, not polled.
+            elif not stage.outputs or not any(packet.rows for packet in done.packets):
                 self.pace.learn(born, now, full=self._full_polls)
                 self._resize()
         while stage.given in stage.finished:
@@ -321,8 +338,6 @@ class Scheduler:
                 consumer.inputs[port].put(packet)
         if isinstance(packet.message, End) and not packet.split and stage.source is None:
             stage.ended = True
-            if stage.host is not None:
-                stage.host.operator.close()
 
     def _resize(self) -> None:
         for stage in self.stages:
@@ -333,6 +348,7 @@ class Scheduler:
         with self.changed:
             if work in work.stage.running:
                 work.stage.running.remove(work)
+                work.stage.given_up += work.rows
             if not self.stopping and self.error is None:
                 position = self._position(work)
                 self.error = error if isinstance(error, JobStopped) else StageFailed(work.stage.id, position, error)

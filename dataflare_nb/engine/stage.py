@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import threading
 from dataclasses import dataclass, field
 
@@ -100,6 +101,10 @@ class Stage:
     held: int = 0
     released: int = 0
     written: int = 0
+    given_up: int = 0
+    settled: bool = False
+    related: dict[int, set[int]] = field(default_factory=dict)
+    """For each port the ports that are fed from a stage it shares."""
     watermark: EventTime = NEVER
     marks: list[tuple[int, int]] = field(default_factory=list)
     ended_ports: set[int] = field(default_factory=set)
@@ -122,12 +127,17 @@ class Stage:
         Bounded inputs are read in an order that depends on nothing but the rows: the port furthest behind in event
         time, then the one with the fewest marks. Live inputs are read as they come.
         """
-        open_ports = [port for port in range(len(self.inputs)) if port not in self.ended_ports]
         if self.live:
-            ready = [port for port in open_ports if len(self.inputs[port])]
+            ready = [port for port in self._open_ports() if len(self.inputs[port])]
             return min(ready, key=lambda port: self.marks[port], default=None)
-        chosen = min(open_ports, key=lambda port: (*self.marks[port], port), default=None)
+        chosen = self._next_port()
         return chosen if chosen is not None and len(self.inputs[chosen]) else None
+
+    def _open_ports(self) -> list[int]:
+        return [port for port in range(len(self.inputs)) if port not in self.ended_ports]
+
+    def _next_port(self) -> int | None:
+        return min(self._open_ports(), key=lambda port: (*self.marks[port], port), default=None)
 
     def take(self, port: int) -> tuple[Packet, ...]:
         """Take the oldest packet of a port, and what it is told about time right after."""
@@ -147,11 +157,16 @@ class Stage:
             case End() if not packet.split:
                 self.ended_ports.add(port)
 
-    def wants(self, channel: Channel) -> bool:
-        """Tell whether a full channel must take more all the same, as the stage waits for it before all others."""
+    def wants(self, port: int) -> bool:
+        """Tell whether a full port must take more all the same.
+
+        So it is where the stage waits for another port that a stage before both of them feeds: that one cannot go on
+        while this port is full.
+        """
         if self.live or len(self.inputs) < 2:
             return False
-        return self.port() is None
+        awaited = self._next_port()
+        return awaited is not None and not len(self.inputs[awaited]) and awaited in self.related[port]
 
     def room(self) -> bool:
         """Tell whether what comes out will find room."""
@@ -159,7 +174,7 @@ class Stage:
         for consumers in self.outputs.values():
             for consumer, port in consumers:
                 channel = consumer.inputs[port]
-                if not channel.has_room(coming) and not consumer.wants(channel):
+                if not channel.has_room(coming) and not consumer.wants(port):
                     return False
         return True
 
@@ -171,10 +186,11 @@ class Stage:
                     consumer.inputs[port].refuse()
 
     def in_flight(self) -> int:
-        """Return the rows that have come in and whose outcome is not yet known to anybody."""
+        """Return the rows that have come in and not come out: on their way, or given up with a job that was ended."""
         queued = sum(channel.rows for channel in self.inputs)
         worked_on = sum(work.rows for work in self.running)
-        return queued + worked_on + sum(done.rows_in for done in self.finished.values())
+        waiting = sum(done.rows_in for done in self.finished.values())
+        return queued + worked_on + waiting + self.given_up
 
     def keep_sample(self, packet: Packet) -> None:
         """Keep a few rows of each output for `peek`."""
@@ -189,3 +205,14 @@ class Stage:
         if tail.height < SAMPLE_ROWS and tag in self.sample:
             tail = pl.concat([self.sample[tag], tail]).tail(SAMPLE_ROWS)
         self.sample[tag] = tail
+
+    def forget(self) -> None:
+        """Let go of the rows that an ended job still holds: samples become small copies, queues keep their counts."""
+        self.sample = {tag: _copied(frame) for tag, frame in self.sample.items()}
+        for channel in self.inputs:
+            channel.forget()
+
+
+def _copied(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows without the buffers of the batch they were cut from."""
+    return pl.read_ipc_stream(io.BytesIO(frame.write_ipc_stream(None).getvalue()))

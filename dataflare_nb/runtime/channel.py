@@ -69,6 +69,10 @@ class Channel:
         """Return the oldest packet, and leave it."""
         return self._packets[0][0] if self._packets else None
 
+    def forget(self) -> None:
+        """Let go of what is queued, and keep its count."""
+        self._packets.clear()
+
     def stats(self) -> ChannelStats:
         return ChannelStats(
             self.rows, self.bytes, self.capacity_rows, self.capacity_bytes, self._peak_rows, self._refused

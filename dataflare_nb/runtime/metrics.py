@@ -74,6 +74,5 @@ class Counters:
     bytes_out: int = 0
     batches_in: int = 0
     batches_out: int = 0
-    running_rows: int = 0
     sides: dict[str, int] = field(default_factory=dict)
     last_batch_rows: int = 0

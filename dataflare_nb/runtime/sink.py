@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from ..types import Batch, Clock, Context, EventTime, Schema, Sink
+from ..types import Batch, Clock, Context, EventTime, Json, Schema, Sink
 
 
 class SinkDriver:
-    """Writes to a sink. Rows become visible when an epoch is committed: at the end, and for live input at intervals."""
+    """Writes to a sink. Rows become visible when an epoch is committed: at the end, and for live input at intervals.
+
+    A commit has two steps, `prepare` and `commit`. What is prepared is kept until it is committed, so that a commit
+    that was interrupted is repeated and not replaced. A write or prepare that did not return leaves the writer torn:
+    nobody knows how much of the batch it holds, and what it holds is never committed.
+    """
 
     def __init__(self, sink: Sink, ctx: Context, schema: Schema, clock: Clock, *, commit_every: int | None) -> None:
         self._clock = clock
         self._commit_every = commit_every
         self._writer = sink.open(ctx, schema)
         self._epoch = 0
+        self._prepared: Json | None = None
         self._written = 0
         self._committed_at = clock.now()
         self._closed = False
+        self.torn = False
 
     def write(self, batch: Batch) -> None:
+        self.torn = True
         self._writer.write(batch)
+        self.torn = False
         self._written += batch.height
         if self._commit_every is not None and self._clock.now() - self._committed_at >= self._commit_every:
             self.commit()
@@ -29,10 +38,22 @@ class SinkDriver:
             return None
         return EventTime(self._committed_at + self._commit_every)
 
+    def prepare(self) -> None:
+        """Make sure that what was written can be committed."""
+        if self._prepared is not None:
+            return
+        self.torn = True
+        prepared = self._writer.prepare(self._epoch + 1)
+        self.torn = False
+        self._epoch += 1
+        self._prepared = prepared
+
     def commit(self) -> None:
         """Make visible what was written."""
-        self._epoch += 1
-        self._writer.commit(self._epoch, self._writer.prepare(self._epoch))
+        self.prepare()
+        assert self._prepared is not None
+        self._writer.commit(self._epoch, self._prepared)
+        self._prepared = None
         self._written = 0
         self._committed_at = self._clock.now()
 
