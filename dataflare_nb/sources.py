@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +39,8 @@ def read_parquet(
     """Read Parquet files, row group by row group: a path, a glob, a folder, or a list of these.
 
     Each file is a split with a watermark of its own; `splits="sequence"` reads the files in the order of their names
-    as one. `watch=True` follows the folder or glob for new files, for ever.
+    as one. `watch=True` follows the folder or glob for new files, for ever. A file must come in whole: write it under a
+    name that begins with a dot and rename it, or what is written after a pause is not read, and the log warns of it.
     """
     return _files("parquet", path, columns=columns, splits=splits, watch=watch, watch_interval=watch_interval)
 
@@ -52,7 +54,10 @@ def read_ipc(
     watch: bool = False,
     watch_interval: str = "200ms",
 ) -> Stream:
-    """Read Arrow IPC (Feather) files, record batch by record batch; the options are those of `read_parquet`."""
+    """Read Arrow IPC (Feather) files, record batch by record batch; the options are those of `read_parquet`.
+
+    With `watch=True` files must be renamed in whole, as there.
+    """
     return _files("ipc", path, columns=columns, splits=splits, watch=watch, watch_interval=watch_interval)
 
 
@@ -77,7 +82,8 @@ def read_csv(
     """Read CSV files in pieces. The types come from the first `infer_rows` rows of the first file, or from `schema`.
 
     A row that cannot be read fails the job with file, line and column, or goes to `.invalid` with
-    `on_error="dead_letter"`. Paths, `splits` and `watch` are as in `read_parquet`.
+    `on_error="dead_letter"`. Paths, `splits` and `watch` are as in `read_parquet`: a watched
+    file must be renamed in whole.
     """
     return _files(
         "csv",
@@ -111,7 +117,10 @@ def read_ndjson(
     watch: bool = False,
     watch_interval: str = "200ms",
 ) -> Stream:
-    """Read files of one JSON object per line; the options are those of `read_csv`."""
+    """Read files of one JSON object per line; the options are those of `read_csv`.
+
+    With `watch=True` files must be renamed in whole, as there.
+    """
     return _files(
         "ndjson",
         path,
@@ -168,9 +177,17 @@ def rate(rows_per_second: float = 1.0, *, rows: int | None = None, splits: int =
 
 
 def _files(source: str, path: Paths, **options: Any) -> Stream:
-    paths = [str(each) for each in path] if isinstance(path, list | tuple) else str(path)
-    given = {name: value for name, value in options.items() if value is not None}
-    return _read(f"read_{source}", source, {"path": paths, **given}, {})
+    step = f"read_{source}"
+    with located(step):
+        paths = [_path(each) for each in path] if isinstance(path, list | tuple) else _path(path)
+    return _read(step, source, {"path": paths, **options}, {})
+
+
+def _path(path: Any) -> str:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise BadOption(f"path={path!r} is not a path; give text, a Path, or a list of these")
+    return text
 
 
 def _read(step: str, source: str, options: Mapping[str, Any], blobs: Mapping[str, Any]) -> Stream:

@@ -9,7 +9,7 @@ from typing import IO, Any, Literal, Protocol
 
 from ..errors import BadOption, SinkError
 from ..types import Batch, Context, Json, Schema
-from .options import Options, Positive, Resources
+from .options import Options, Positive, Resources, path_problems
 from .parts import Part, require_writable
 from .staging import Staging, writing
 
@@ -25,6 +25,7 @@ class FileSinkOptions(Options, frozen=True, kw_only=True):
     def problems(self) -> Iterable[str]:
         if not self.path:
             yield "`path` is empty"
+        yield from path_problems(self.path, SinkError)
 
 
 class SinkFormat(Protocol):

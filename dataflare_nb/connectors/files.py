@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 import polars as pl
 
-from ..errors import SourceError
+from ..errors import SourceError, listing
 from ..types import Batch, EndOfStream, Json, Schema
 from .dtypes import parse_schema, schema_problems
 from .folder import Folder, Watch
-from .options import Options, Resources, microseconds
+from .options import Options, Resources, microseconds, path_problems
 
 SEQUENCE = "sequence"
 REJECTED = pl.Schema(
@@ -33,8 +34,12 @@ class FileOptions(Options, frozen=True, kw_only=True):
     def problems(self) -> Iterable[str]:
         if not self.path:
             yield "`path` is empty"
+        for path in [self.path] if isinstance(self.path, str) else self.path:
+            yield from path_problems(path, SourceError)
         if self.columns is not None and not self.columns:
             yield "`columns` is empty; leave it out to read them all"
+        if twice := [name for name, times in Counter(self.columns or ()).items() if times > 1]:
+            yield f"columns: {listing(twice)} stands twice"
         try:
             microseconds(self.watch_interval)
         except ValueError as error:
@@ -112,6 +117,11 @@ class FileSource:
     def factory(cls, file_format: FileFormat) -> Callable[[Any, Resources], FileSource]:
         """Make the factory that the registry wants."""
         return lambda options, resources: cls(file_format, options, resources)
+
+    @property
+    def changed_files(self) -> int:
+        """How many watched files have changed after they were taken for whole."""
+        return self._watch.changed if self._watch else 0
 
     def total_rows(self) -> int | None:
         if self._watch or len(self._files) > 1_000:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import logging
 import os
+import stat
 from collections.abc import Iterator, Sequence
 
 from ..errors import SourceError, listing, nearest
 from ..types import Clock
+
+log = logging.getLogger("dataflare_nb")
 
 Stamp = tuple[int, int]
 """Size and modification time: what changes while a file is being written."""
@@ -27,19 +31,31 @@ class Folder:
         found: dict[str, Stamp] = {}
         for path in self._paths:
             before = len(found)
-            found.update(self._look(path, missing_ok=missing_ok))
+            try:
+                found.update(self._look(path, missing_ok=missing_ok))
+            except OSError as error:
+                if missing_ok and isinstance(error, FileNotFoundError):
+                    continue
+                raise SourceError(
+                    f"{self._place}: {error.filename or path} cannot be read: {error.strerror or error}"
+                ) from error
             if len(found) == before and not missing_ok:
                 raise SourceError(self._nothing(path))
+        for file in found:
+            if not _is_text(file):
+                raise SourceError(f"{self._place}: the path {file!r} is not UTF-8; rename it")
         return dict(sorted(found.items()))
 
     def _look(self, path: str, *, missing_ok: bool) -> Iterator[tuple[str, Stamp]]:
-        if os.path.isdir(path):
+        there = _stat(path)
+        if there is not None and stat.S_ISDIR(there.st_mode):
             for name, stamp in _entries(path):
                 if name.endswith(self._suffixes):
                     yield os.path.join(path, name), stamp
-        elif os.path.isfile(path):
-            stat = os.stat(path)
-            yield path, (stat.st_size, stat.st_mtime_ns)
+        elif there is not None and stat.S_ISREG(there.st_mode):
+            yield path, (there.st_size, there.st_mtime_ns)
+        elif there is not None:
+            raise SourceError(f"{self._place}: {path} is a device or pipe, not a file; copy what it gives to a file")
         elif glob.has_magic(path):
             head, pattern = os.path.split(path)
             if glob.has_magic(head):
@@ -63,8 +79,8 @@ class Folder:
 class Watch:
     """A folder looked at again, at most every `interval` microseconds.
 
-    A file counts as complete when two looks have found it with the same size and modification time. What is
-    appended to it after that is not read.
+    A file counts as complete when two looks have found it with the same size and modification time, and not empty.
+    What is written to it after that is not read: the log warns of it once, and `changed` counts the files.
     """
 
     def __init__(self, folder: Folder, clock: Clock, interval: int) -> None:
@@ -73,7 +89,13 @@ class Watch:
         self._interval = interval
         self._looked: int | None = None
         self._seen: dict[str, Stamp] = {}
-        self._complete: dict[str, None] = {}
+        self._complete: dict[str, Stamp] = {}
+        self._warned: set[str] = set()
+
+    @property
+    def changed(self) -> int:
+        """How many files have changed after they were complete."""
+        return len(self._warned)
 
     def complete(self) -> list[str]:
         """Return the complete files in the order in which they became so, by name within one look."""
@@ -82,10 +104,22 @@ class Watch:
             self._looked = now
             files = self._folder.files(missing_ok=True)
             for name, stamp in files.items():
-                if self._seen.get(name) == stamp and name not in self._complete:
-                    self._complete[name] = None
+                if name in self._complete:
+                    self._compare(name, stamp)
+                elif self._seen.get(name) == stamp and stamp[0]:
+                    self._complete[name] = stamp
             self._seen = files
         return list(self._complete)
+
+    def _compare(self, name: str, stamp: Stamp) -> None:
+        if stamp == self._complete[name] or name in self._warned:
+            return
+        self._warned.add(name)
+        log.warning(
+            "%s has changed after it was taken for whole: what was written since may not be read. "
+            "Write files under a name that begins with a dot and rename them when they are whole",
+            name,
+        )
 
 
 def _entries(folder: str) -> Iterator[tuple[str, Stamp]]:
@@ -95,18 +129,34 @@ def _entries(folder: str) -> Iterator[tuple[str, Stamp]]:
                 continue
             try:
                 if entry.is_file():
-                    stat = entry.stat()
-                    yield entry.name, (stat.st_size, stat.st_mtime_ns)
+                    there = entry.stat()
+                    yield entry.name, (there.st_size, there.st_mtime_ns)
             except FileNotFoundError:
                 continue
 
 
+def _stat(path: str) -> os.stat_result | None:
+    """Look at what is there; None if nothing is."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _recursive(pattern: str) -> Iterator[tuple[str, Stamp]]:
     for name in glob.iglob(pattern, recursive=True):
-        if os.path.basename(name).startswith((".", "_")) or not os.path.isfile(name):
+        there = _stat(name)
+        if os.path.basename(name).startswith((".", "_")) or there is None or not stat.S_ISREG(there.st_mode):
             continue
-        stat = os.stat(name)
-        yield name, (stat.st_size, stat.st_mtime_ns)
+        yield name, (there.st_size, there.st_mtime_ns)
 
 
 def _neighbour(path: str) -> str:

@@ -117,8 +117,20 @@ class FrameReader:
 
 def require_schema(place: str, found: Schema, wanted: Schema) -> None:
     """Raise `SourceError` that lists how `found` differs from `wanted`; a mere other order of columns counts too."""
-    if found == wanted:
-        return
+    if found != wanted:
+        raise SourceError(f"{place} does not fit the schema of the source: {'; '.join(_differences(found, wanted))}")
+
+
+def require_same(place: str, found: Schema, built_on: Schema) -> None:
+    """Raise `SourceError` if a source has changed since a stream was built on it."""
+    if found != built_on:
+        told = ", ".join(_differences(found, built_on))
+        raise SourceError(
+            f"{place} no longer has the columns this stream was built on: {told}. Build the stream anew to read it"
+        )
+
+
+def _differences(found: Schema, wanted: Schema) -> list[str]:
     differences = [f"column `{name}` is missing" for name in wanted if name not in found]
     differences += [f"column `{name}` is new" for name in found if name not in wanted]
     differences += [
@@ -126,6 +138,4 @@ def require_schema(place: str, found: Schema, wanted: Schema) -> None:
         for name, dtype in wanted.items()
         if name in found and found[name] != dtype
     ]
-    if not differences:
-        differences = [f"the columns stand in the order {', '.join(found)}, not {', '.join(wanted)}"]
-    raise SourceError(f"{place} does not fit the schema of the source: {'; '.join(differences)}")
+    return differences or [f"the columns stand in the order {', '.join(found)}, not {', '.join(wanted)}"]

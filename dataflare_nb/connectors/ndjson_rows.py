@@ -42,12 +42,12 @@ class NdjsonRows:
                 )
 
     def schema(self, file: str) -> Schema:
-        lines = head(file, self._options.infer_rows)[0].split(b"\n")[: self._options.infer_rows]
+        text, whole = head(file, self._options.infer_rows)
+        lines = text.split(b"\n")[: self._options.infer_rows]
         good = [line for line in lines if isinstance(_decoded(line), dict)]
         if not good:
-            raise SourceError(
-                f"read_ndjson: {file} begins with no JSON object, so its columns are unknown; give schema={{...}}"
-            )
+            fault = _first_fault(lines, whole=whole)
+            raise SourceError(f"read_ndjson: {file}{fault}, so its columns are unknown; give schema={{...}}")
         try:
             found = pl.read_ndjson(b"\n".join(good), infer_schema_length=None).schema
         except pl.exceptions.PolarsError as error:
@@ -214,6 +214,16 @@ def _decoded(line: bytes, schema: Collection[str] = ()) -> dict[str, Any] | str:
     names = [name for name, _ in value]
     twice = [name for name in schema if names.count(name) > 1]
     return f"the key {twice[0]!r} stands twice" if twice else dict(value)
+
+
+def _first_fault(lines: list[bytes], *, whole: bool) -> str:
+    """Say why none of the first lines is a JSON object."""
+    number, line = next(((n, line) for n, line in enumerate(lines, start=1) if line.strip()), (0, b""))
+    if not number:
+        return " is empty" if whole else " begins with nothing but blank lines"
+    if len(lines) == number and not whole:
+        return f", line {number}: the line is longer than {len(line) >> 20} MiB"
+    return f", line {number}: {_decoded(line)}"
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from ..clock import SystemClock
-from ..errors import BadOption, listing, nearest
+from ..errors import BadOption, ConnectorError, listing, nearest
 from ..types import Clock, Json
 from .dtypes import dtype_text
 
@@ -81,6 +81,16 @@ def decode(connector: str, cls: type[O], options: Mapping[str, Any]) -> O:
     told = "; ".join(mistakes)
     stop = "" if told.endswith("?") else "."
     raise BadOption(f"{connector}: {told}{stop} The options are {listing(known, most=30)}.")
+
+
+def path_problems(path: str, error: type[ConnectorError]) -> Iterable[str]:
+    """Name what no path can be; raise the error for a path that is no text, which a graph cannot hold."""
+    if "\0" in path:
+        yield f"path={path!r} has a NUL character"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise error(f"the path {path!r} is not UTF-8; rename it") from None
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

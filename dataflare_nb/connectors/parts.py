@@ -139,7 +139,7 @@ def require_writable(place: str, schema: Schema, *, text: bool, flat: bool) -> N
     bad = [
         f"column `{name}` is {dtype}"
         for name, dtype in schema.items()
-        if (flat and dtype.is_nested())
+        if (flat and (dtype.is_nested() or dtype == pl.Duration))
         or dtype == pl.Object
         or (text and dtype == pl.Binary)
         or (not text and dtype in (pl.Int128, pl.UInt128))

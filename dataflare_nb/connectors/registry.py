@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..clock import SystemClock
 from ..errors import BadOption, listing, nearest
-from ..types import Clock, Json, Sink, Source
+from ..types import Clock, Json, Schema, Sink, Source
 from .callback import CallbackOptions, CallbackSink
 from .file_sink import FileSink
 from .files import FileSource
 from .formats import CSV, IPC, NDJSON, PARQUET
-from .frame import FrameOptions, FrameSource
+from .frame import FrameOptions, FrameSource, require_same
 from .memory import MemoryOptions, MemorySink
 from .options import Options, Resources, decode, encode, jsonable
 from .rate import RateOptions, RateSource
@@ -61,11 +61,27 @@ def sink_options(name: str, options: Mapping[str, Any]) -> Json:
 
 
 def make_source(
-    name: str, options: Mapping[str, Any], blobs: Mapping[str, object] | None = None, *, clock: Clock | None = None
+    name: str,
+    options: Mapping[str, Any],
+    blobs: Mapping[str, object] | None = None,
+    *,
+    clock: Clock | None = None,
+    schema: Schema | None = None,
 ) -> Source:
-    """Make the source of that name. Looks at files as far as the schema needs it; missing files fail here."""
+    """Make the source of that name. Looks at files as far as the schema needs it; missing files fail here.
+
+    With the `schema` that a stream was built on, a source that has another by now fails here too.
+    """
     entry = _find("source", _sources, name)
-    return entry.factory(entry.decode(name, options), Resources(blobs or {}, clock or SystemClock()))
+    source = entry.factory(entry.decode(name, options), Resources(blobs or {}, clock or SystemClock()))
+    if schema is not None:
+        path = options.get("path")
+        require_same(
+            f"read_{name}: {listing([path] if isinstance(path, str) else path)}" if path else name,
+            source.schema,
+            schema,
+        )
+    return source
 
 
 def make_sink(

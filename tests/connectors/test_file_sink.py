@@ -212,7 +212,13 @@ def test_polars_pyarrow_and_duckdb_read_what_was_written(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("kind", "dtype"),
-    [("csv", pl.List(pl.Int64)), ("csv", pl.Binary()), ("ndjson", pl.Binary()), ("parquet", pl.Int128())],
+    [
+        ("csv", pl.List(pl.Int64)),
+        ("csv", pl.Duration("us")),
+        ("csv", pl.Binary()),
+        ("ndjson", pl.Binary()),
+        ("parquet", pl.Int128()),
+    ],
 )
 def test_a_column_the_format_cannot_hold_is_named_at_open(tmp_path: Path, kind: str, dtype: pl.DataType) -> None:
     with pytest.raises(SinkError, match="column `bad` is"):

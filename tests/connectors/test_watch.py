@@ -11,6 +11,7 @@ import pytest
 
 from dataflare_nb.clock import ManualClock
 from dataflare_nb.connectors import make_source
+from dataflare_nb.connectors.files import FileSource
 from dataflare_nb.errors import SourceError
 from dataflare_nb.types import Source
 
@@ -120,3 +121,34 @@ def test_an_empty_folder_needs_a_schema(tmp_path: Path, kind: str) -> None:
     with pytest.raises(SourceError, match="schema="):
         make_source(kind, {"path": tmp_path, "watch": True})
     assert make_source(kind, {"path": tmp_path, "watch": True, "schema": SCHEMA}).schema == SCHEMA
+
+
+def test_an_empty_file_is_taken_up_when_it_is_filled(tmp_path: Path) -> None:
+    clock = ManualClock()
+    source = watching(tmp_path, clock)
+    (tmp_path / "a.csv").touch()
+    for _ in range(4):
+        clock.advance(TICK)
+        assert names(source) == []
+    drop(tmp_path / "a.csv", 1)
+    for _ in range(2):
+        clock.advance(TICK)
+        source.splits()
+    assert read(source)["a"].to_list() == [1]
+
+
+def test_a_file_that_changes_after_it_was_read_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    drop(tmp_path / "a.csv", 1)
+    source = watching(tmp_path, clock)
+    assert isinstance(source, FileSource)
+    clock.advance(TICK)
+    assert names(source) == ["a.csv"]
+    for _ in range(3):
+        with (tmp_path / "a.csv").open("a") as file:
+            file.write("2\n")
+        clock.advance(TICK)
+        source.splits()
+    assert source.changed_files == 1
+    assert [record.getMessage().count("a.csv") for record in caplog.records] == [1]
+    assert "rename" in caplog.text
