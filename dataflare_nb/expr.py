@@ -21,8 +21,15 @@ import polars as pl
 from .errors import GraphFormat
 from .types import Schema
 
-_PICKLED = b"PLPYUDF"
-"""How Polars marks a pickled Python function inside what it writes."""
+_PYTHON = b"PLPY"
+"""How Polars begins the marks of pickled Python inside what it writes."""
+_PICKLE = re.compile(rb"\x80[\x02-\x05].*\.", re.DOTALL)
+_ARROW = b"\xff\xff\xff\xff"
+_FOREIGN = {
+    *("AnonymousFunction", "AnonymousAgg", "AnonymousStreamingAgg", "PipeWithDtype", "SubPlan", "FfiPlugin", "Object"),
+    *("FoldHorizontal", "ReduceHorizontal", "CumFoldHorizontal", "CumReduceHorizontal"),
+}
+"""The parts of an expression that call Python, load a library, or hold a whole plan."""
 
 
 class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,10 +71,12 @@ class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _load(data: str) -> pl.Expr:
     try:
         raw = base64.b64decode(data, validate=True)
-        if _PICKLED in raw:
+        tree = _tree(raw)
+        if _is_foreign(tree):
             raise GraphFormat("an expression holds a pickled Python function; reading it would run foreign code")
-        return pl.Expr.deserialize(raw)
-    except (ValueError, pl.exceptions.PolarsError) as error:
+        # What was checked is what is read: names given twice, which we and Polars may read differently, are gone.
+        return pl.Expr.deserialize(msgspec.msgpack.encode(tree))
+    except (ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         raise GraphFormat(f"an expression cannot be read: {error}") from None
 
 
@@ -75,9 +84,42 @@ def _serialized(expr: pl.Expr) -> bytes | None:
     """Return Polars' own writing, or None when a Python function is inside: that stays in this process."""
     try:
         data = expr.meta.serialize()
-    except pl.exceptions.ComputeError:
+        return None if _is_foreign(_tree(data)) else data
+    except (ValueError, RecursionError, pl.exceptions.ComputeError):
         return None
-    return None if _PICKLED in data else data
+
+
+def _tree(data: bytes) -> Any:
+    """Take Polars' writing apart without Polars. Raises ValueError for what cannot be looked into."""
+    if _PYTHON in data:
+        return data
+    return msgspec.msgpack.decode(data)
+
+
+def _is_foreign(tree: Any) -> bool:
+    """Tell whether reading an expression could run code; what we do not know counts as such."""
+    match tree:
+        case dict():
+            renamed = tree.get("RenameAlias")
+            # A name may be written as a number or as bytes too, which Polars itself never does.
+            return (
+                not all(isinstance(key, str) and key not in _FOREIGN for key in tree)
+                or (renamed is not None and "'Map'" in repr(renamed))
+                or any(map(_is_foreign, tree.values()))
+            )
+        case list() if tree and all(type(item) is int and 0 <= item < 256 for item in tree):
+            return _is_foreign(bytes(tree))
+        case list():
+            return any(map(_is_foreign, tree))
+        case str():
+            return _PYTHON.decode() in tree
+        case bytes():
+            pickled = len(tree) > 16 and not tree.startswith(_ARROW) and _PICKLE.search(tree) is not None
+            return pickled or _PYTHON in tree or b"POLARS_EXTENSION_TYPE" in tree
+        case None | bool() | int() | float():
+            return False
+        case _:
+            return True
 
 
 _numbers = itertools.count(1)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
+import re
 import subprocess
 import sys
+import types
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -177,12 +182,66 @@ def test_a_document_of_the_right_shape_that_does_not_hold_is_refused(name: str) 
     assert "stage `" in str(broken(DEEPER[name]))
 
 
-def test_a_pickled_function_in_a_document_is_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    import base64
+class Evil:
+    ran = False
 
-    data = base64.b64encode(b"anything PLPYUDF anything").decode()
-    error = broken(lambda read: stage(read, "filter")["exprs"][0].update(data=data))
-    assert "pickled Python function" in str(error)
+    def __reduce__(self) -> Any:
+        return run_evil, ()
+
+
+def run_evil() -> Any:
+    Evil.ran = True
+    return len
+
+
+def evil_expressions(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    fake = types.ModuleType("cloudpickle")
+    fake.dumps = lambda *_args, **_options: pickle.dumps(Evil())  # type: ignore[attr-defined]
+    fake.loads = pickle.loads  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cloudpickle", fake)
+    made = [
+        pl.col("page").map_elements(lambda x: x, return_dtype=pl.Int64),
+        pl.col("page").map_batches(lambda x: x, return_dtype=pl.Int64) > 1,
+        pl.col("page").name.map(lambda name: name),
+        pl.fold(pl.lit(0), lambda a, b: a + b, [pl.col("page")]),
+    ]
+    return [expr.meta.serialize() for expr in made]
+
+
+def evil_document(raw: bytes) -> errors.GraphFormat:
+    data = base64.b64encode(raw).decode()
+    return broken(lambda read: stage(read, "filter")["exprs"][0].update(data=data))
+
+
+def test_a_pickled_function_in_a_document_is_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for raw in [*evil_expressions(monkeypatch), b"anything PLPYUDF anything"]:
+        assert "pickled Python function" in str(evil_document(raw))
+    assert not Evil.ran
+
+
+def test_a_hidden_pickled_function_is_never_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw = evil_expressions(monkeypatch)[0]
+    marked = re.sub(rb"\xc4.(PLPY.*)\xa7options", spelled_out, raw, flags=re.DOTALL)
+    assert marked != raw
+    for hidden in (
+        marked,
+        raw.replace(b"PLPY", b"QLQY"),
+        raw.replace(b"\xb1AnonymousFunction", b"\xc4\x11AnonymousFunction"),
+    ):
+        evil_document(hidden)
+    (tmp_path / "evil.so").touch()
+    plugin = pl.plugins.register_plugin_function(
+        plugin_path=tmp_path / "evil.so", function_name="f", args=[pl.col("page")], is_elementwise=True
+    )
+    assert "foreign code" in str(evil_document(plugin.meta.serialize()))
+    assert not Evil.ran
+
+
+def spelled_out(found: re.Match[bytes]) -> bytes:
+    """Write the bytes as a list of numbers, each behind a marker, so that no mark stands there in one piece."""
+    return (
+        b"\xdc" + len(found[1]).to_bytes(2, "big") + b"".join(b"\xcc" + bytes([n]) for n in found[1]) + b"\xa7options"
+    )
 
 
 def test_the_published_schema_is_current() -> None:
