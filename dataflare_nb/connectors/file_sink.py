@@ -108,7 +108,11 @@ class FileWriter:
         self._replaces: list[str] = []
         self._bare = not staging.existing
         if restored is False:
-            self._require_room()
+            try:
+                self._require_room()
+            except SinkError:
+                staging.release()
+                raise
 
     def write(self, batch: Batch) -> None:
         self._start()

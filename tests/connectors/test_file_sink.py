@@ -298,7 +298,11 @@ def test_a_single_file_has_one_sink_at_a_time_however_it_is_spelled(tmp_path: Pa
     with pytest.raises(SinkError, match="being written by another sink"):
         opened(kind, Path(f"{tmp_path}/../{tmp_path.name}/{name}"), ctx=Lent("b", restored=False))
     first.close()
-    opened(kind, tmp_path / name, ctx=Lent("b", restored=False)).close()
+    put(make_sink(kind, {"path": tmp_path / name}), [ROWS])
+    with pytest.raises(SinkError, match="already holds data") as kept:
+        opened(kind, tmp_path / name, ctx=Lent("b", restored=False))
+    opened(kind, tmp_path / name, ctx=Lent("b", restored=False), mode="overwrite").close()
+    assert kept.tb
 
 
 @pytest.mark.parametrize("target", ["one", "folder"])
