@@ -12,6 +12,8 @@ class BaseOperator:
     """An operator that keeps nothing, waits for nothing and owns nothing."""
 
     parallel = False
+    released: int = 0
+    """Input rows that the state was answering for and has done with."""
 
     def open(self, ctx: Context) -> None:
         self._ctx = ctx

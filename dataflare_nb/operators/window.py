@@ -273,7 +273,7 @@ class GridWindows(BaseOperator):
         return self._panes.rows
 
     @property
-    def released(self) -> int:
+    def released(self) -> int:  # type: ignore[override]
         """Input rows whose last window has closed."""
         return self._panes.released
 

@@ -13,6 +13,7 @@ import polars as pl
 from ..clock import ManualClock
 from ..operators.keys import COLUMN as KEY_GROUP
 from ..operators.keys import KEY_GROUPS, key_group
+from ..operators.operator import BaseOperator
 from ..runtime.host import Host
 from ..runtime.packet import WHOLE, Packet, Split
 from ..types import FOREVER, NEVER, Batch, End, EventTime, Idle, Message, Operator, Side, State, Watermark
@@ -162,10 +163,9 @@ class _Run:
         return moment
 
     def ledger(self, where: str) -> None:
-        released = getattr(self.operator, "released", None)
-        held = self.operator.held()
-        if released is None:
+        if type(self.operator).held is BaseOperator.held:
             return
+        released, held = getattr(self.operator, "released", 0), self.operator.held()
         came = self.rows_in + self._held_before
         if came != held + released + self.aside:
             raise LawBroken(
