@@ -58,6 +58,8 @@ class Sessions(BaseOperator):
         self._next_early: int | None = None
         self._untold = False
         """Rows have come since the last watermark."""
+        self._overdue = False
+        """A session that has ended has changed since it was told."""
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
         if not batch.height:
@@ -84,7 +86,7 @@ class Sessions(BaseOperator):
         return ()
 
     def due(self) -> EventTime | None:
-        if self._suspects or (self._untold and isinstance(self._early, AfterCount)):
+        if self._suspects or self._overdue or (self._untold and isinstance(self._early, AfterCount)):
             return NEVER
         if not self._fresh and not self._pieces.height:
             return None
@@ -103,7 +105,9 @@ class Sessions(BaseOperator):
             return
         sessions = self._assigned(pieces).collect()
         ended = (pl.col(LAST + "_max") + self._gap) <= (clamp(time) if time != FOREVER else FOREVER)
-        fire = ended & pl.col(CHANGED + "_any") if self._tracked else ended
+        # What ends now is told even when an early result has said it all.
+        ends_now = ended & (pl.col(LAST + "_max") + self._gap > before)
+        fire = ends_now | (ended & pl.col(CHANGED + "_any")) if self._tracked else ended
         if self._tracked:
             late = (pl.col(LAST + "_max") + self._gap <= before) & fire
             yield from self._emit(sessions.filter(late), "late")
@@ -299,10 +303,14 @@ class Sessions(BaseOperator):
     def _keep(self, pieces: pl.DataFrame, *, after: EventTime) -> None:
         self._pieces = pieces
         self._held = self._agg.state_rows(pieces) + sum(f.height for f in (*self._fresh, *self._suspects))
-        self._first_end = FOREVER
+        self._first_end, self._overdue = FOREVER, False
         if pieces.height:
             # Ends of what has fired and waits for its lateness count from then on.
-            ends = self._cut(pieces.lazy()).select((pl.col(LAST).max().over(SID) + self._gap).alias("e")).collect()["e"]
+            end, changed = pl.col(LAST).max().over(SID) + self._gap, pl.col(CHANGED).any().over(SID)
+            known = self._cut(pieces.lazy()).select(end.alias("e"), changed.alias("c")).collect()
+            ends = known["e"]
+            reached = max(after, self._ctx.watermark)
+            self._overdue = self._tracked and bool((known["c"] & (ends <= reached)).any())
             purges = ends + self._lateness
             coming = [ends.filter(ends > after).min(), purges.filter(purges > after).min()]
             self._first_end = min((e for e in coming if isinstance(e, int)), default=FOREVER)
