@@ -78,16 +78,18 @@ class Host:
                 yield from self._advance(packet)
             case Idle():
                 self._inputs.tell(packet.split, None)
+                yield from self._advance(packet, if_moved=True)
                 if self._inputs.idle:
                     yield packet.carrying(Idle(), WHOLE)
-                yield from self._advance(packet)
             case End() if not self._inputs.ended:
                 self._inputs.end(packet.split)
                 if isinstance(self.operator, AssignEventTime):
                     self.operator.forget(packet.split)
-                yield from self._advance(packet)
+                yield from self._advance(packet, if_moved=self._inputs.idle)
                 if self._inputs.ended:
                     yield packet.carrying(End(), WHOLE)
+                elif self._inputs.idle and self._inputs.behind():
+                    yield packet.carrying(Idle(), WHOLE)
             case End():
                 pass  # A union says once for each of its inputs, and then once more, that it has ended.
             case Side():
@@ -123,7 +125,7 @@ class Host:
             case _:
                 yield packet
 
-    def _advance(self, packet: Packet) -> Iterator[Packet]:
+    def _advance(self, packet: Packet, *, if_moved: bool = False) -> Iterator[Packet]:
         time = self._inputs.merged()
         now = self._watermark if time is None else time
         due = self.operator.due()
@@ -131,5 +133,7 @@ class Host:
             outputs: list[Output] = list(self.operator.on_watermark(now))
             yield from (packet.carrying(out, WHOLE) for out in outputs)
         self._watermark = now
-        # Told even when it has not moved: downstream, `due()` may wait for the next word about time.
-        yield packet.carrying(Watermark(now), WHOLE)
+        # Told even when it has not moved: downstream, `due()` may wait for the next word about time. But not by an
+        # input that is idle, which this would wake.
+        if time is not None or not if_moved:
+            yield packet.carrying(Watermark(now), WHOLE)

@@ -23,8 +23,11 @@ class Inputs:
         self.time = NEVER
 
     def tell(self, split: Split, time: EventTime | None) -> None:
-        """Note that a split has reached a time, or with None that it is idle."""
-        self._silent.discard(self._branch(split))
+        """Note that a split has reached a time, or with None that it, or a branch without splits, is idle."""
+        branch = self._branch(split)
+        self._silent.discard(branch)
+        if split != branch:
+            self._times.pop(branch, None)  # A branch that was idle as a whole speaks by its splits again.
         self._times[split] = time
 
     def end(self, split: Split) -> None:
