@@ -37,7 +37,10 @@ class SourceDriver:
         self._known: set[str] = set()
         self._waiting: list[str] = []
         self._turns: list[_Split] = []
-        self._last_row = clock.now()
+        self._last_open = clock.now()
+        self._idle = False
+        self._at: tuple[str, _Split | None] | None = None
+        self._total = _total_rows(source)
         self.rows = 0
         self.bytes = 0
         self.ended = False
@@ -49,13 +52,17 @@ class SourceDriver:
         """
         out = [Packet(Watermark(NEVER), (name,), born) for name in self._discover()]
         while len(self._turns) < self._most_open and self._waiting:
+            self._at = self._waiting[0], None
             self._turns.append(_Split(self._waiting[0], self._source.open(self._waiting[0]), self._clock.now()))
             self._waiting.pop(0)
         if not self._turns:
             if self._source.bounded:
                 self.ended = True
                 out.append(Packet(End(), WHOLE, born))
+            elif self._is_idle():
+                out.append(Packet(Idle(), WHOLE, born))
             return out, False
+        self._last_open, self._idle = self._clock.now(), False
         ready = False
         for _ in range(len(self._turns)):
             got = list(self._poll(self._turns[0], most, born))
@@ -67,13 +74,14 @@ class SourceDriver:
 
     def position(self) -> str:
         """Say which split is being read, and how far."""
-        if not self._turns:
+        if self._at is None:
             return "its start"
-        return f"split {self._turns[0].name}, row {self._turns[0].rows}"
+        name, split = self._at
+        return f"split {name}, row {split.rows if split is not None else 0}"
 
     def progress(self) -> float | None:
         """Return how much of the source has been read, between 0 and 1, where that is known."""
-        total = self._source.total_rows()
+        total = self._total
         return None if total is None else min(1.0, self.rows / total) if total else 1.0
 
     def close(self) -> None:
@@ -81,6 +89,13 @@ class SourceDriver:
         turns, self._turns = self._turns, []
         for split in turns:
             split.reader.close()
+
+    def _is_idle(self) -> bool:
+        """Tell, once, that there has been no split to read for the time that makes a source idle."""
+        if self._idle or self._idle_timeout is None or self._clock.now() - self._last_open < self._idle_timeout:
+            return False
+        self._idle = True
+        return True
 
     def _discover(self) -> list[str]:
         names = [name for name in self._source.splits() if name not in self._known]
@@ -90,6 +105,7 @@ class SourceDriver:
 
     def _poll(self, split: _Split, most: int, born: float) -> Iterator[Packet]:
         room = most if self._quantum is None else min(most, self._quantum - split.since_mark)
+        self._at = split.name, split
         path, origin = (split.name,), f"split {split.name}, row {split.rows}"
         try:
             batch = split.reader.poll(room)
@@ -124,6 +140,14 @@ class SourceDriver:
         rejected = split.reader.rejected()
         if rejected is not None and rejected.height:
             yield Packet(Side("invalid", rejected), (split.name,), born)
+
+
+def _total_rows(source: Source) -> int | None:
+    """Return the rows of a source if it can tell. It is for a progress bar, so trouble shows when they are read."""
+    try:
+        return source.total_rows()
+    except Exception:
+        return None
 
 
 class _Split:
