@@ -148,8 +148,12 @@ class Scheduler:
             self.on_end()
 
     def _loop(self) -> None:
+        done: Done | None = None
+        work: Work | None = None
         while True:
             with self.changed:
+                if work is not None and done is not None:
+                    self._publish(work, done)
                 work = self._next()
                 while work is None:
                     if self._over():
@@ -157,6 +161,8 @@ class Scheduler:
                         return
                     self.changed.wait(self._until())
                     work = self._next()
+                if self._more():
+                    self.changed.notify()
             try:
                 try:
                     done = self._do(work)
@@ -165,9 +171,16 @@ class Scheduler:
             except BaseException as error:
                 self._failed(work, error)
                 return
-            with self.changed:
-                self._publish(work, done)
-                self.changed.notify()
+
+    def _more(self) -> bool:
+        """Tell whether it is worth waking another worker: waking one for nothing costs more than a small batch."""
+        return any(
+            not stage.ended
+            and (stage.parallel or not stage.running)
+            and (stage.source is not None or any(len(channel) for channel in stage.inputs))
+            and stage.room()
+            for stage in self.stages
+        )
 
     def _over(self) -> bool:
         return self.stopping or self.error is not None or all(stage.ended for stage in self.stages)

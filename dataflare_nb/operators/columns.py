@@ -11,6 +11,9 @@ from ..types import Batch, Output
 from .operator import BaseOperator
 
 
+_LARGE = 1 << 18
+
+
 class Columns(BaseOperator):
     """Apply column nodes to a batch, as one LazyFrame that Polars optimises as a whole."""
 
@@ -24,7 +27,8 @@ class Columns(BaseOperator):
         frame = batch.lazy()
         for node in self._nodes:
             frame = apply(node, frame, self._blobs)
-        yield frame.collect()
+        # On large batches the streaming engine works piece by piece in the cache; on small ones it only costs more.
+        yield frame.collect(engine="streaming" if batch.height >= _LARGE else "in-memory")
 
 
 class Pass(BaseOperator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SMALLEST, LARGEST = 64, 1 << 20
+SMALLEST, LARGEST = 64, 1 << 21
 LARGEST_BYTES = 64 << 20
 FIRST_FOR_LATENCY, FIRST_FOR_THROUGHPUT = 1_024, 65_536
 QUEUED_BATCHES = 4
@@ -13,7 +13,7 @@ class Pace:
     """The size of the next poll, adapted so that a row gets through in `target` seconds.
 
     Without a target (throughput mode) the first poll tells how wide rows are, and from then on polls are as large as
-    may be, a million rows or 64 MiB: a batch costs some tenths of a millisecond however small it is.
+    may be, two million rows or 64 MiB: a batch costs some tenths of a millisecond however small it is.
 
     With one, the size follows the latency that whole batches had: down in proportion when they took longer, up by a
     quarter when they took less than half. After each change only batches polled since then teach anything: those in

@@ -27,7 +27,7 @@ from ..windows import Count, Cumulative, Hopping, Session
 from .packet import WHOLE, Split
 
 DEFAULT_QUANTUM = 65_536
-UNTIMED_QUANTUM = 1 << 20
+UNTIMED_QUANTUM = 1 << 21
 """Rows of a split between two words about time, where event time is read and where it is not."""
 
 
@@ -196,7 +196,9 @@ def _stage(
             nodes,
             (),
             schema,
-            source=lambda clock: make_source(read.source, read.options, blobs, clock=clock),
+            source=lambda clock: make_source(
+                read.source, read.options, blobs, clock=clock, schema=dtypes.from_json(read.schema)
+            ),
             quantum=quantum or (None if not bounded else DEFAULT_QUANTUM if times else UNTIMED_QUANTUM),
             idle_timeout=idle,
             in_order=not times,

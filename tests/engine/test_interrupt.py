@@ -16,6 +16,9 @@ HEAD = """
     frame = pl.DataFrame({"n": range(2_000_000), "k": [i % 100 for i in range(2_000_000)]})
     frame = frame.with_columns(ts=pl.col("n").cast(pl.Datetime("us")))
 
+    # What Polars imports at its first use is not what is measured here.
+    flare.rate(1_000, rows=10).with_columns(pl.col("value") * 2).collect()
+
     @flare.udf(max_execution_time="60s")
     def forever(n: int) -> int:
         while n >= 0:

@@ -62,6 +62,13 @@ def test_every_number_of_workers_keeps_the_order(workers):
         assert_frame_equal(stream.run(latency="1ms", workers=workers).wait(30).result(), expected)
 
 
+def test_large_batches_keep_their_order():
+    frame = pl.DataFrame({"n": range(3_000_000)})
+    stream = flare.from_frame(frame).filter(pl.col("n") % 3 > 0).with_columns(m=pl.col("n") // 7)
+    expected = frame.filter(pl.col("n") % 3 > 0).with_columns(m=pl.col("n") // 7)
+    assert_frame_equal(stream.collect(workers=2), expected)
+
+
 def test_a_stateless_stage_works_on_several_batches_at_once():
     together = threading.Barrier(2, timeout=10)
 

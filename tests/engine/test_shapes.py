@@ -70,3 +70,12 @@ def test_an_empty_stream_ends_and_has_its_schema():
     out = flare.from_frame(empty).event_time("ts").window(flare.tumbling("1s")).agg(n=pl.len()).collect()
     assert out.height == 0
     assert out.columns == ["window_start", "window_end", "n"]
+
+
+def test_a_file_that_has_changed_since_the_stream_was_built_is_refused(tmp_path):
+    file = tmp_path / "c.parquet"
+    pl.DataFrame({"a": [1]}).write_parquet(file)
+    stream = flare.read_parquet(file)
+    pl.DataFrame({"z": ["q"]}).write_parquet(file)
+    with pytest.raises(flare.errors.SourceError, match="column `a` is missing, column `z` is new"):
+        stream.collect()
