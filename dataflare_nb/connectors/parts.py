@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import SinkError
+from ..lazy import lazy
 from ..types import Batch, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa = lazy("pyarrow")
+    pq = lazy("pyarrow.parquet")
 
 _ROW_GROUP_ROWS = 131_072
 

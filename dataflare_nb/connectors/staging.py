@@ -11,11 +11,15 @@ import shutil
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO
-
-import pyarrow as pa
+from typing import IO, TYPE_CHECKING
 
 from ..errors import SinkError
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 _SUFFIX = ".inprogress"
 _NUMBERED = re.compile(r"part-\d+-\d+")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import struct
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
-import pyarrow as pa
 
+from ..lazy import lazy
 from .layout import ARRAY, BATCH, NULLABLE, OFFSET_WIDTH, SCHEMA, format_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 _ALIGN = 64
 _PADDING = 16

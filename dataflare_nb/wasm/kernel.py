@@ -6,17 +6,22 @@ import ctypes
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
-import pyarrow as pa
 
 from ..errors import WasmConfiguration, WasmPluginExecution, WasmPluginLoad
+from ..lazy import lazy
 from .guest import Guest, Limits
 from .inbound import bits
 from .pool import Pool
 from .traps import GuestError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 CHUNK = 65536
 """Rows of one call: more are cut, so that a kernel's memory never grows. A multiple of 8, for the bitmaps."""
@@ -25,7 +30,7 @@ SECTION = "dataflare.udf"
 ENTRY = "kernel"
 WIDTHS = {"float": 8, "int": 8, "bool": 1}
 DTYPES: dict[str, pl.DataType] = {"float": pl.Float64(), "int": pl.Int64(), "bool": pl.Boolean()}
-_ARROW = {"float": pa.float64(), "int": pa.int64(), "bool": pa.uint8()}
+_ARROW = {"float": "float64", "int": "int64", "bool": "uint8"}
 _SHOWN = 1_000_000
 
 
@@ -216,7 +221,7 @@ class KernelPool:
     def _result(self, data: _Columns) -> pl.Series:
         valid = pa.py_buffer(data.valid) if data.valid is not None else None
         kind = self.kernel.facts.returns
-        array = pa.Array.from_buffers(_ARROW[kind], data.rows, [valid, data.output])
+        array = pa.Array.from_buffers(pa.type_for_alias(_ARROW[kind]), data.rows, [valid, data.output])
         series = pl.Series(self.kernel.facts.name, array)
         return series.cast(pl.Boolean) if kind == "bool" else series
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 
 from ..errors import WasmError
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 SCHEMA = struct.Struct("<IIIxxxxqqIIII")
 """`ArrowSchema`: format, name, metadata, flags, n_children, children, dictionary, release, private_data."""
@@ -40,30 +47,36 @@ _PLAIN: dict[pl.DataType, str] = {
     pl.String(): "U",
     pl.Binary(): "Z",
 }
-_TYPES: dict[str, pa.DataType] = {
-    "c": pa.int8(),
-    "C": pa.uint8(),
-    "s": pa.int16(),
-    "S": pa.uint16(),
-    "i": pa.int32(),
-    "I": pa.uint32(),
-    "l": pa.int64(),
-    "L": pa.uint64(),
-    "f": pa.float32(),
-    "g": pa.float64(),
-    "b": pa.bool_(),
-    "tdD": pa.date32(),
-    "tdm": pa.date64(),
-    "tts": pa.time32("s"),
-    "ttm": pa.time32("ms"),
-    "ttu": pa.time64("us"),
-    "ttn": pa.time64("ns"),
-    "u": pa.string(),
-    "U": pa.large_string(),
-    "z": pa.binary(),
-    "Z": pa.large_binary(),
-    **{f"tD{u}": pa.duration(n) for u, n in (("s", "s"), ("m", "ms"), ("u", "us"), ("n", "ns"))},
-}
+
+
+@lru_cache(maxsize=1)
+def _types() -> dict[str, pa.DataType]:
+    return {
+        "c": pa.int8(),
+        "C": pa.uint8(),
+        "s": pa.int16(),
+        "S": pa.uint16(),
+        "i": pa.int32(),
+        "I": pa.uint32(),
+        "l": pa.int64(),
+        "L": pa.uint64(),
+        "f": pa.float32(),
+        "g": pa.float64(),
+        "b": pa.bool_(),
+        "tdD": pa.date32(),
+        "tdm": pa.date64(),
+        "tts": pa.time32("s"),
+        "ttm": pa.time32("ms"),
+        "ttu": pa.time64("us"),
+        "ttn": pa.time64("ns"),
+        "u": pa.string(),
+        "U": pa.large_string(),
+        "z": pa.binary(),
+        "Z": pa.large_binary(),
+        **{f"tD{u}": pa.duration(n) for u, n in (("s", "s"), ("m", "ms"), ("u", "us"), ("n", "ns"))},
+    }
+
+
 OFFSET_WIDTH = {"u": 4, "U": 8, "z": 4, "Z": 8}
 """Bytes of one offset, for the formats that have offsets."""
 _TIMESTAMPS = {"tss:": "s", "tsm:": "ms", "tsu:": "us", "tsn:": "ns"}
@@ -89,7 +102,7 @@ def format_of(column: str, dtype: pl.DataType) -> str:
 def type_of(arrow_format: str) -> pa.DataType | None:
     """Return the Arrow type of a format, None if a guest may not return it."""
     unit = _TIMESTAMPS.get(arrow_format[:4])
-    return pa.timestamp(unit, arrow_format[4:] or None) if unit else _TYPES.get(arrow_format)
+    return pa.timestamp(unit, arrow_format[4:] or None) if unit else _types().get(arrow_format)
 
 
 def _way_out(column: str, dtype: pl.DataType) -> str:

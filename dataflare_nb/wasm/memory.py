@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import wasmtime
 
 from ..errors import WasmBadOutput
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 _MOST_TEXT = 4096
 

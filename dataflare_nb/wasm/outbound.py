@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
 
 from ..errors import WasmBadOutput, listing
+from ..lazy import lazy
 from .layout import ARRAY, ARROW_C, BATCH, OFFSET_WIDTH, SCHEMA, SLICE, type_of
 from .memory import GuestMemory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazy("pyarrow")
 
 MOST_COLUMNS = 4096
 _FORMATS = {0: "raw bytes", 1: "JSON", 2: "Arrow IPC"}
