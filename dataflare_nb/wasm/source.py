@@ -29,6 +29,8 @@ class Source:
         code = getattr(function, "__code__", None)
         if code is None:
             raise UdfError(f"@udf takes a Python function with annotations, not {type(function).__name__}")
+        if hasattr(function, "__wrapped__"):
+            raise UdfError(f"`{function.__name__}` is wrapped by another decorator; put @flare.udf innermost")
         file = _label(code.co_filename)
         try:
             lines, first = inspect.getsourcelines(function)

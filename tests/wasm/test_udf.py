@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -427,3 +429,19 @@ def test_a_stored_kernel_counts_lines_from_its_own_first():
     with pytest.raises(UdfFailed, match=r"at row 0 of the batch, line 3 of divide: `return a / b`"):
         pool.call([pl.Series([1.0]), pl.Series([0.0])])
     pool.close()
+
+
+def test_a_function_wrapped_by_another_decorator_is_refused() -> None:
+    def plus_one(function: Callable[[float], float]) -> Callable[[float], float]:
+        @functools.wraps(function)
+        def call(x: float) -> float:
+            return function(x) + 1.0
+
+        return call
+
+    with pytest.raises(UdfError, match=r"`q` is wrapped by another decorator; put @flare.udf innermost"):
+
+        @udf
+        @plus_one
+        def q(x: float) -> float:
+            return x * 2.0
