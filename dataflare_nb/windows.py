@@ -17,6 +17,8 @@ _UNIT_DAYS = {"d": 1, "w": 7}
 _UNIT_MONTHS = {"mo": 1, "q": 3, "y": 12}
 _PART = re.compile(r"(\d+)(us|ms|mo|s|m|h|d|w|q|y)")
 _LIMIT_US = 2**62
+_LONGEST_DAYS = 10_000 * 366
+_MOST_WINDOWS = 100_000
 
 DAY_US = 86_400_000_000
 
@@ -215,6 +217,7 @@ def hopping(size: DurationLike, every: DurationLike, *, offset: DurationLike = "
                 f"every={step} is larger than size={length}, so the rows between two windows would be in none. "
                 f"Use tumbling('{step}'), or a size of at least {step}"
             )
+        _refuse_crowd(length, step, "every")
         _check_offset(shift, step, "every")
         return Hopping(length, step, shift)
 
@@ -232,6 +235,7 @@ def cumulative(max: DurationLike, step: DurationLike, *, offset: DurationLike = 
         whole, part, shift = _length(max, "max"), _length(step, "step"), _duration(offset, "offset")
         if _fixed(whole, "max") % _fixed(part, "step"):
             raise BadWindow(f"max={whole} is not a multiple of step={part}, so the last step would be cut")
+        _refuse_crowd(whole, part, "step")
         _check_offset(shift, whole, "max")
         return Cumulative(whole, part, shift)
 
@@ -338,6 +342,8 @@ def _length(value: DurationLike, what: str) -> Duration:
     duration = _duration(value, what)
     if not duration:
         raise BadWindow(f"{what} is zero; it needs a length")
+    if duration.us / DAY_US + duration.days + duration.months * 30.5 > _LONGEST_DAYS:
+        raise BadWindow(f"{what}={duration} is longer than 10,000 years, which is more than time can hold")
     return duration
 
 
@@ -346,6 +352,15 @@ def _fixed(duration: Duration, what: str) -> int:
         return duration.fixed_us(what)
     except BadOption as error:
         raise BadWindow(str(error)) from None
+
+
+def _refuse_crowd(size: Duration, step: Duration, name: str) -> None:
+    windows = -(-_fixed(size, "size") // _fixed(step, name))
+    if windows > _MOST_WINDOWS:
+        raise BadWindow(
+            f"one row would be in {windows:,} windows; the most is {_MOST_WINDOWS:,}. "
+            f"Choose a larger {name} than {step}"
+        )
 
 
 def _rows(n: int) -> int:

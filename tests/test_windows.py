@@ -145,3 +145,16 @@ def test_a_window_that_cannot_be_is_refused(make: Any) -> None:
 def test_every_as_long_as_size_is_a_tumbling_window() -> None:
     assert windows.hopping("1h", every="60m").every.us == HOUR
     assert windows.pane_us(6, 4) == 2
+
+
+@pytest.mark.parametrize("make", [windows.hopping, windows.cumulative])
+def test_windows_by_the_million_are_refused(make: Any) -> None:
+    with pytest.raises(BadWindow, match="one row would be in 86,400,000,000 windows"):
+        make("1d", "1us")
+    make("1d", "1s")
+
+
+@pytest.mark.parametrize("size", ["50000000d", "140000y"])
+def test_windows_longer_than_time_are_refused(size: str) -> None:
+    with pytest.raises(BadWindow, match=f"size={size} is longer than 10,000 years"):
+        windows.tumbling(size)
