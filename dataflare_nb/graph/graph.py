@@ -143,6 +143,8 @@ class Graph:
 
         Raises GraphFormat for a document that is no graph, is of another version, or names a missing blob.
         """
+        if not isinstance(document, bytes | str):
+            raise GraphFormat(f"not a graph document: it is {type(document).__name__}; pass JSON as bytes or str")
         try:
             version = msgspec.json.decode(document, type=_Version).version
             if version != VERSION:

@@ -15,6 +15,7 @@ Options: TypeAlias = dict[str, Any]
 N = TypeVar("N", bound="Node")
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+Microseconds = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 NodeId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, description="a name, or kind-hash")]
 InputRef = Annotated[
     str,
@@ -59,11 +60,11 @@ class EventTime(Node, frozen=True, kw_only=True, tag="event_time"):
     """Which column is the event time, and how far behind the watermark trails. Times in microseconds."""
 
     column: str
-    max_out_of_orderness: int = 0
-    idle_timeout: int | None = None
+    max_out_of_orderness: Microseconds = 0
+    idle_timeout: Microseconds | None = None
     time_zone: str | None = None
     unit: str | None = None
-    watermark_every: int | None = None
+    watermark_every: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
 
     def label(self) -> str:
         behind = f", {Duration.of_us(self.max_out_of_orderness)} behind" if self.max_out_of_orderness else ""
@@ -177,7 +178,7 @@ class Window(Node, frozen=True, kw_only=True, tag="window"):
     """Which windows the aggregation that follows is over. `allowed_lateness` in microseconds."""
 
     window: WindowSpec
-    allowed_lateness: int = 0
+    allowed_lateness: Microseconds = 0
     early: EarlySpec | None = None
 
     def label(self) -> str:

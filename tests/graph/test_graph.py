@@ -244,6 +244,16 @@ def spelled_out(found: re.Match[bytes]) -> bytes:
     )
 
 
+@pytest.mark.parametrize("slack", [-5, 2**70])
+def test_a_slack_out_of_range_is_refused(slack: int) -> None:
+    broken(lambda read: stage(read, "event_time").update(max_out_of_orderness=slack))
+
+
+def test_nothing_is_no_document() -> None:
+    with pytest.raises(errors.GraphFormat, match="it is NoneType"):
+        Graph.from_json(None)  # type: ignore[arg-type]
+
+
 def test_the_published_schema_is_current() -> None:
     assert published.PATH.read_text() == published.document(), "run python -m dataflare_nb.graph.published"
 
