@@ -98,7 +98,7 @@ class StageFailed(JobError):  # noqa: N818
     def __init__(self, stage: str, position: str, cause: BaseException) -> None:
         self.stage = stage
         self.position = position
-        super().__init__(f"stage {stage} failed at {position}: {type(cause).__name__}: {cause}")
+        super().__init__(f"stage {stage} failed at {position}: {type(cause).__name__}: {told(cause)}")
         self.__cause__ = cause
 
 
@@ -186,6 +186,14 @@ class WasmInterrupted(WasmError):  # noqa: N818
 
 class UdfError(WasmError):
     """A Python function that cannot become WebAssembly."""
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of the user's code says, whatever its `__str__` does."""
+    try:
+        return str(error)
+    except Exception:
+        return f"it cannot be shown, {type(error).__name__}.__str__ fails"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -143,7 +143,8 @@ def from_frame(frame: Any) -> Stream:
     [2]
     """
     with located("from_frame"):
-        table = as_frame(frame)
+        # Frames can be changed in place, and this one is the user's.
+        table = as_frame(frame).clone()
         key = fingerprint.of_frame(table)
         return _read("from_frame", "frame", {"frame": key}, {key: table})
 
@@ -158,7 +159,7 @@ def from_frames(frames: Iterable[Any]) -> Stream:
     with located("from_frames"):
         if isinstance(frames, pl.DataFrame | str) or not isinstance(frames, Iterable):
             raise WrongType(f"several frames are needed, such as a list, not {type(frames).__name__}")
-        tables = [as_frame(frame) for frame in frames]
+        tables = [as_frame(frame).clone() for frame in frames]
         if not tables:
             raise BadOption("there is no frame; a stream needs at least one for its schema")
         keys = [f"{fingerprint.of_frame(table)}-{number}" for number, table in enumerate(tables)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import inspect
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from .errors import (
     located,
     nearest,
     spelled,
+    told,
     user_line,
 )
 from .expr import expand
@@ -185,6 +188,7 @@ class Stream:
         where = user_line()
         if not callable(function):
             raise WrongType(f"map_batches at {where}: {function!r} is not a function from frame to frame")
+        _refuse_deferred("map_batches", function, where)
         wanted = _schema("map_batches", schema) if schema is not None else _tried(function, self.schema, where)
         key = fingerprint.of_function(function)
         item = node.MapBatches(function=key, schema=dtypes.to_json(wanted), where=where)
@@ -517,22 +521,22 @@ class Stream:
 
         Options: `mode` ("error", "overwrite", "append"), `compression`, `max_rows_per_file`, `max_bytes_per_file`.
         """
-        return self._write("write_parquet", "parquet", {"path": str(path), **options}, {})
+        return self._write("write_parquet", "parquet", {"path": _path("write_parquet", path), **options}, {})
 
     def write_csv(self, path: PathLike, **options: Any) -> Stream:
         """Write CSV: one file if `path` ends in .csv, else a folder of parts.
 
         Options: `mode`, `include_header`, `separator`, `max_rows_per_file`, `max_bytes_per_file`.
         """
-        return self._write("write_csv", "csv", {"path": str(path), **options}, {})
+        return self._write("write_csv", "csv", {"path": _path("write_csv", path), **options}, {})
 
     def write_ndjson(self, path: PathLike, **options: Any) -> Stream:
         """Write one JSON object per line. Options: `mode`, `max_rows_per_file`, `max_bytes_per_file`."""
-        return self._write("write_ndjson", "ndjson", {"path": str(path), **options}, {})
+        return self._write("write_ndjson", "ndjson", {"path": _path("write_ndjson", path), **options}, {})
 
     def write_ipc(self, path: PathLike, **options: Any) -> Stream:
         """Write Arrow IPC (Feather). Options: `mode`, `compression`, `max_rows_per_file`, `max_bytes_per_file`."""
-        return self._write("write_ipc", "ipc", {"path": str(path), **options}, {})
+        return self._write("write_ipc", "ipc", {"path": _path("write_ipc", path), **options}, {})
 
     def to_memory(self, buffer: MemoryBuffer) -> Stream:
         """Append the rows to a `MemoryBuffer` of yours."""
@@ -545,6 +549,7 @@ class Stream:
         """Call `function(frame, epoch)` on each batch, at least once."""
         if not callable(function):
             raise WrongType(f"for_each_batch at {user_line()}: {function!r} is not a function (frame, epoch)")
+        _refuse_deferred("for_each_batch", function, user_line())
         key = fingerprint.of_function(function)
         return self._write("for_each_batch", "for_each_batch", {"function": key}, {key: function})
 
@@ -764,14 +769,18 @@ def _bar(where: str) -> Any:
 def _watched(job: Job, bar: Any) -> Job:
     """Wait for a job and show how far it is."""
     with bar(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as shown:
-        while True:
-            try:
-                job.wait(0.1)
-                shown.update(1.0 - shown.n)
-                return job
-            except JobTimeout:
-                done = job.read().progress
-                shown.update(max(0.0, (done or 0.0) - shown.n))
+        try:
+            while True:
+                try:
+                    job.wait(0.1)
+                    shown.update(1.0 - shown.n)
+                    return job
+                except JobTimeout:
+                    done = job.read().progress
+                    shown.update(max(0.0, (done or 0.0) - shown.n))
+        except BaseException:
+            job.stop()
+            raise
 
 
 def _expr(step: str, value: Any) -> pl.Expr:
@@ -799,16 +808,31 @@ def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema, 
     try:
         got = function(pl.DataFrame(schema=schema))
     except Exception as error:
+        reason = told(error).partition("\n")[0] or "no reason given"
         raise WrongType(
             f"map_batches at {where}: {name} failed on a frame without rows ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}), so its columns are unknown; "
-            "say them with schema={...}"
+            f"{reason}), so its columns are unknown; say them with schema={{...}}"
         ) from error
     if not isinstance(got, pl.DataFrame):
         raise WrongType(
             f"map_batches at {where}: {name} returned {type(got).__name__}; it has to return a polars.DataFrame"
         )
     return got.schema
+
+
+def _refuse_deferred(step: str, function: Any, where: str) -> None:
+    """Refuse functions whose call only makes a coroutine or a generator, and does nothing."""
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - the function itself is wanted
+    if any(kind(each) for kind in kinds for each in (function, called)):
+        name = getattr(function, "__name__", type(function).__name__)
+        raise WrongType(f"{step} at {where}: `{name}` is async or yields; it has to be a plain function that returns")
+
+
+def _path(step: str, path: Any) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise WrongType(f"{step} at {user_line()} takes a path, a str or a Path, not {path!r}")
+    return str(path)
 
 
 def _check_zone(zone: str) -> None:

@@ -342,3 +342,50 @@ def test_what_is_only_sometimes_needed_is_not_imported() -> None:
     script = f"import sys, dataflare_nb; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# What the user's things do behind our back
+
+
+def test_a_frame_changed_in_place_does_not_change_the_stream() -> None:
+    frames = [pl.DataFrame({"a": [1, 2]}) for _ in range(2)]
+    streams = [flare.from_frame(frames[0]), flare.from_frames([frames[1]])]
+    for frame in frames:
+        frame[0, "a"] = 77
+    assert [stream.collect()["a"].to_list() for stream in streams] == [[1, 2], [1, 2]]
+
+
+async def later(*_: Any) -> None: ...
+
+
+def yielding(*_: Any) -> Iterator[None]:
+    yield None
+
+
+@pytest.mark.parametrize("function", [later, yielding])
+def test_functions_that_only_begin_when_called_are_refused(function: Any) -> None:
+    stream = flare.from_frame(pl.DataFrame({"a": [1]}))
+    for step in (stream.for_each_batch, lambda f: stream.map_batches(f, schema={"a": pl.Int64})):
+        with pytest.raises(errors.WrongType, match=r"test_stream.py, line \d+: `\w+` is async or yields"):
+            step(function)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"out.csv"])
+@pytest.mark.parametrize("step", ["write_parquet", "write_csv", "write_ndjson", "write_ipc"])
+def test_what_is_no_path_is_not_written_to(step: str, path: Any) -> None:
+    with pytest.raises(errors.WrongType, match=rf"{step} at test_stream.py, line \d+ takes a path"):
+        getattr(flare.from_frame(pl.DataFrame({"a": [1]})), step)(path)
+
+
+class Mute(Exception):  # noqa: N818
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_that_cannot_be_shown_does_not_hide_where_it_was() -> None:
+    def fails(_: pl.DataFrame) -> pl.DataFrame:
+        raise Mute
+
+    with pytest.raises(errors.WrongType, match=r"map_batches at .* \(Mute: it cannot be shown"):
+        flare.from_frame(pl.DataFrame({"a": [1]})).map_batches(fails)
+    assert "Mute: it cannot be shown" in str(errors.StageFailed("map", "batch 0", Mute()))
