@@ -36,6 +36,7 @@ class Work:
     polled: int = 0
     thread: int = 0
     _left: bool = False
+    _raised: bool = False
     _door: threading.Lock = field(default_factory=threading.Lock)
 
     def raise_inside(self, error: type[BaseException]) -> None:
@@ -43,6 +44,7 @@ class Work:
         if self._door.acquire(timeout=0.1):
             try:
                 if not self._left:
+                    self._raised = True
                     _set_async_exc(self.thread, error)
             finally:
                 self._door.release()
@@ -51,7 +53,9 @@ class Work:
         """Say that the work is done. From here on nothing is raised in the thread any more, so locks are safe."""
         with self._door:
             self._left = True
-        _set_async_exc(self.thread, None)
+        # Only then: clearing what was never set leaves the interpreter looking for it at every instruction.
+        if self._raised:
+            _set_async_exc(self.thread, None)
 
     @property
     def rows(self) -> int:

@@ -10,7 +10,6 @@ from ..graph.schema import apply
 from ..types import Batch, Output
 from .operator import BaseOperator
 
-
 _LARGE = 1 << 18
 
 

@@ -31,9 +31,7 @@ def test_every_session_has_an_on_time_result_whatever_was_told_early():
 def test_an_early_tick_does_not_hold_back_a_late_revision():
     clock = testing.clock()
     feed = testing.Feed({"t": T})
-    stream = feed.stream.event_time("t").window(
-        flare.session("10s"), allowed_lateness="1h", early=flare.every("1s")
-    )
+    stream = feed.stream.event_time("t").window(flare.session("10s"), allowed_lateness="1h", early=flare.every("1s"))
     with live(stream.agg(n=pl.len()), clock) as job:
         feed.give(at(0, 100)).settle()
         assert ("on_time", 1) in panes(job.result())
