@@ -466,6 +466,7 @@ def _aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Ed
                 f"{_at(item)}: `{stored.readable}` gives a list of rows for each window, not one value. "
                 f"Say how to combine them: .sum(), .mean(), .first() ... or .implode() for the list"
             )
+    _refuse_own_names(item, edge, blobs)
     made = aggregation(item, edge, blobs)
     names = [name for stored in item.exprs for name in _output_names(stored.load(blobs), edge.schema)]
     columns = window_columns(edge)
@@ -500,6 +501,23 @@ def _aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Ed
         time_lost="" if timed else f"{edge.window.window} at {_at(item)} gives no times",
         sides=late,
     )
+
+
+def _refuse_own_names(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> None:
+    """Refuse keys that are called as a column of the result, and names that state keeps for itself."""
+    assert edge.window is not None
+    without_keys = window_columns(replace(edge, keys=()))
+    for key in edge.keys:
+        if key in without_keys:
+            raise BadOption(
+                f"{_at(item)}: the key `{key}` has the name of a column that the window gives; rename it first"
+            )
+    roots = {root for stored in item.exprs for root in stored.load(blobs).meta.root_names()}
+    for name in sorted({*edge.keys, *roots}):
+        if name.startswith(RESERVED_PREFIX):
+            raise BadOption(
+                f"{_at(item)} reads `{name}`; names that start with two underscores are ours, rename it first"
+            )
 
 
 def window_columns(edge: Edge) -> dict[str, pl.DataType]:
