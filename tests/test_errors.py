@@ -126,6 +126,8 @@ def test_a_misspelt_keyword_of_ours_is_named() -> None:
 def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     interactive = pytest.importorskip("IPython.core.interactiveshell")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    # Which environment this shell was started in is not what is tested, and IPython warns of another one.
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     interactive.InteractiveShell.clear_instance()
     made = interactive.InteractiveShell.instance(history_load_length=0)
     made.history_manager.enabled = False

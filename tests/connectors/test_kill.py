@@ -64,6 +64,9 @@ def test_every_committed_row_is_there_once_however_often_the_writer_is_killed(
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.stderr and process.stderr.read()
         if killed < kills:
+            if killed % 2:
+                # Every other time not before something more has been committed, however slow the machine is.
+                wait_for_more(path, size(path))
             time.sleep(chance.uniform(0, 0.06))
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
@@ -82,6 +85,18 @@ def test_every_committed_row_is_there_once_however_often_the_writer_is_killed(
     assert len(seen) == epochs
     assert epochs > 5
     assert hidden(tmp_path / "out") == []
+
+
+def size(path: Path) -> int:
+    """Return how much is there: files of a folder, or bytes of a file."""
+    return len(list(path.glob("part-*"))) if path.is_dir() else path.stat().st_size if path.exists() else 0
+
+
+def wait_for_more(path: Path, before: int) -> None:
+    deadline = time.monotonic() + 30
+    while size(path) <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def visible(kind: str, path: Path) -> pl.DataFrame:
