@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Hashable, Iterable
 
 import polars as pl
 
 from ..graph.node import EventTime as EventTimeNode
-from ..types import NEVER, Batch, EventTime, Output, Schema, Side
+from ..types import NEVER, Batch, EventTime, Output, Schema, Side, State
 from .operator import BaseOperator
 
 _PER_SECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -80,11 +81,9 @@ class AssignEventTime(BaseOperator):
         rows = [(repr(split), largest) for split, largest in self._largest.items()]
         return {"splits": pl.DataFrame(rows, schema={"split": pl.String, "largest": pl.Int64}, orient="row")}
 
-    def restore(self, states: Iterable[object]) -> None:
-        import ast
-
+    def restore(self, states: Iterable[State]) -> None:
         for state in states:
-            for split, largest in state["splits"].iter_rows():  # type: ignore[index]
+            for split, largest in state["splits"].iter_rows():
                 self._largest[ast.literal_eval(split)] = largest
 
 
