@@ -13,7 +13,7 @@ from ..connectors.memory import MemoryBuffer
 from ..errors import BadOption, UnknownStage, listing, nearest
 from ..graph import Graph
 from ..graph.node import NAME_PATTERN, Write, split_ref
-from ..runtime.pace import LARGEST, Pace
+from ..runtime.pace import LARGEST, Pace, row_width
 from ..runtime.plan import Plan, plan
 from ..types import Clock
 from ..windows import Duration, DurationLike
@@ -135,7 +135,11 @@ def _workers(workers: int | None) -> int:
 def _pace(planned: Plan, latency: DurationLike | None, bounded: bool) -> Pace:
     quanta = [stage.quantum for stage in planned.stages if stage.kind == "source"]
     most = LARGEST if None in quanta else max((q for q in quanta if q is not None), default=LARGEST)
-    return Pace(_target(latency, bounded), most)
+    pace = Pace(_target(latency, bounded), most)
+    widths = [row_width(stage.schema) for stage in planned.stages if stage.kind == "source"]
+    if None not in widths:
+        pace.note_size(1, max((width for width in widths if width), default=0))
+    return pace
 
 
 def _target(latency: DurationLike | None, bounded: bool) -> float | None:

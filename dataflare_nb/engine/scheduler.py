@@ -212,8 +212,8 @@ class Scheduler:
             return self._begin(Work(stage, self._ticket(stage)), now)
         if port is None or not room:
             return None
-        packets = stage.take(port)
-        stage.counters.batches_in += packets[0].rows > 0
+        packets = stage.take(port, self.pace.turn if stage.several else 1)
+        stage.counters.batches_in += sum(packet.rows > 0 for packet in packets)
         return self._begin(Work(stage, self._ticket(stage), packets, port), now)
 
     def _take_poll(self, stage: Stage, now: float) -> Work | None:
@@ -240,6 +240,11 @@ class Scheduler:
                 stage.source.ended = True
                 return Done([Packet(End(), born=time.monotonic())], ready=False)
             packets, ready = stage.source.step(work.polled, time.monotonic())
+            for _ in range(self.pace.turn - 1):
+                if not ready or self.stopping or stage.source.ended:
+                    break
+                more, ready = stage.source.step(work.polled, time.monotonic())
+                packets += more
             return Done(packets, ready)
         if stage.sink is not None:
             if not work.packets:
@@ -250,12 +255,18 @@ class Scheduler:
         host = stage.host
         assert host is not None
         out = [] if work.packets else list(host.tick())
-        for packet in work.packets:
+        left = 0
+        for place, packet in enumerate(work.packets):
+            if self.stopping:
+                left = sum(each.rows for each in work.packets[place:])
+                break
+            work.at = place
             out += host.feed(packet, work.port)
         if stage.parallel:
-            return Done(out, rows_in=work.rows, watermark=host.watermark)
+            return Done(out, rows_in=work.rows, given_up=left, watermark=host.watermark)
         operator = host.operator
-        return Done(out, True, work.rows, operator.held(), getattr(operator, "released", 0), host.watermark)
+        released = getattr(operator, "released", 0)
+        return Done(out, True, work.rows, left, operator.held(), released, host.watermark)
 
     @staticmethod
     def _write(sink: SinkDriver, packet: Packet) -> None:
@@ -275,7 +286,7 @@ class Scheduler:
         stage.finished[work.sequence] = done
         stage.finished_rows += sum(packet.rows for packet in done.packets)
         if work.rows:
-            stage.counters.last_batch_rows = work.rows
+            stage.counters.last_batch_rows = max(packet.rows for packet in work.packets)
             now, born = time.monotonic(), work.packets[0].born
             if born:
                 stage.latency.add(now - born)
@@ -287,6 +298,7 @@ class Scheduler:
         while stage.given in stage.finished:
             ready = stage.finished.pop(stage.given)
             stage.given += 1
+            stage.given_up += ready.given_up
             stage.held, stage.released, stage.watermark = (
                 ready.held,
                 ready.released,
@@ -328,7 +340,7 @@ class Scheduler:
                 if not batch.height:
                     return
                 stage.counters.rows_out += batch.height
-                stage.counters.bytes_out += int(batch.estimated_size())
+                stage.counters.bytes_out += packet.bytes
                 stage.counters.batches_out += 1
                 if stage.source is not None:
                     stage.counters.last_batch_rows = batch.height
@@ -341,7 +353,7 @@ class Scheduler:
         stage.keep_sample(packet)
         for consumer, port in stage.outputs.get(tag, ()):
             consumer.counters.rows_in += plain.rows
-            consumer.counters.bytes_in += int(batch.estimated_size())
+            consumer.counters.bytes_in += packet.bytes
             consumer.inputs[port].put(plain)
 
     def _tell(self, stage: Stage, packet: Packet) -> None:
@@ -373,8 +385,8 @@ class Scheduler:
             return work.stage.source.position()
         if not work.packets:
             return "its clock"
-        packet = work.packets[0]
-        what = f"a batch of {work.rows} rows" if work.rows else type(packet.message).__name__
+        packet = work.packets[work.at]
+        what = f"a batch of {packet.rows} rows" if packet.rows else type(packet.message).__name__
         return f"{packet.origin or 'the stream'}, {what}"
 
     # Time

@@ -25,14 +25,15 @@ SAMPLE_ROWS = 200
 class Work:
     """Something a worker has taken on: packets, a poll or a tick.
 
-    `packets` are the oldest packet and the words about time right behind it, which would not be worth a turn of their
-    own.
+    `packets` are the oldest batch, or several, with the words about time right behind, which would not be worth a turn
+    of their own. `at` is the place of the one being worked on.
     """
 
     stage: Stage
     sequence: int
     packets: tuple[Packet, ...] = ()
     port: int = 0
+    at: int = 0
     polled: int = 0
     thread: int = 0
     _left: bool = False
@@ -70,11 +71,13 @@ def _set_async_exc(thread: int, error: type[BaseException] | None) -> None:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it. `held` and `released` are the operator's rows in state and rows done with, after it."""
+    """What came of it. `held` and `released` are the operator's rows in state and rows done with, after it; `given_up`
+    are rows that a stopped job did not get to."""
 
     packets: list[Packet]
     ready: bool = True
     rows_in: int = 0
+    given_up: int = 0
     held: int = 0
     released: int = 0
     watermark: EventTime = NEVER
@@ -143,12 +146,21 @@ class Stage:
     def _next_port(self) -> int | None:
         return min(self._open_ports(), key=lambda port: (*self.marks[port], port), default=None)
 
-    def take(self, port: int) -> tuple[Packet, ...]:
-        """Take the oldest packet of a port, and what it is told about time right after."""
+    @property
+    def several(self) -> bool:
+        """Whether batches may be taken together: by our own operators, one of which works on a batch at a time."""
+        return self.host is not None and not self.plan.transparent
+
+    def take(self, port: int, batches: int = 1) -> tuple[Packet, ...]:
+        """Take the oldest packet of a port, up to `batches` with rows, and what it is told about time right after."""
         channel = self.inputs[port]
         packets = [channel.take()]
         self._note(packets[0], port)
-        while (coming := channel.peek()) is not None and not coming.rows and self.port() == port:
+        while (coming := channel.peek()) is not None and self.port() == port:
+            if coming.rows:
+                if batches <= 1:
+                    break
+                batches -= 1
             packets.append(channel.take())
             self._note(coming, port)
         return tuple(packets)

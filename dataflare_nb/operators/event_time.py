@@ -32,7 +32,7 @@ class AssignEventTime(BaseOperator):
 
     def process(self, batch: Batch, port: int = 0, split: Hashable = None) -> Iterable[Output]:
         given = batch[self._column]
-        raw = given.to_physical()
+        raw = given.cast(pl.Int64) if given.dtype.is_temporal() else given
         low, high = raw.min(), raw.max()
         beyond = None
         usable = batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 import polars as pl
@@ -25,6 +25,10 @@ class Grid(Protocol):
 
     def pane(self, time: pl.Expr) -> pl.Expr:
         """Return the start of the pane of an `Int64` time."""
+        ...
+
+    def pane_of(self, time: int) -> int:
+        """Return the start of the pane of one time."""
         ...
 
     def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
@@ -67,6 +71,9 @@ class FixedGrid:
 
     def pane(self, time: pl.Expr) -> pl.Expr:
         return _floor(time, self._pane, self.offset)
+
+    def pane_of(self, time: int) -> int:
+        return _floor_int(time, self._pane, self.offset)
 
     def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
         column = pl.col(pane)
@@ -120,6 +127,8 @@ class CalendarGrid:
 
     def __init__(self, size: Duration, offset: Duration, zone: str | None) -> None:
         self._size, self._offset, self._zone = size, offset, zone
+        self.pane_of = lru_cache(1024)(partial(self._ask, self._panes))
+        self.end_of_pane = lru_cache(1024)(partial(self._ask, self._ends))
 
     def pane(self, time: pl.Expr) -> pl.Expr:
         return time.map_batches(self._panes, return_dtype=pl.Int64, is_elementwise=True)
@@ -130,13 +139,10 @@ class CalendarGrid:
         return framed.filter((pl.col(END) > after) & (pl.col(END) <= upto))
 
     def first_kept(self, time: int) -> int:
-        return self._ask(self._panes, time)
+        return self.pane_of(time)
 
     def next_end(self, time: int) -> int:
-        return self.end_of_pane(self.first_kept(time))
-
-    def end_of_pane(self, pane: int) -> int:
-        return self._ask(self._ends, pane)
+        return self.end_of_pane(self.pane_of(time))
 
     def last_end(self, pane: int) -> int:
         return self.end_of_pane(pane)
@@ -191,6 +197,9 @@ class GlobalGrid:
 
     def pane(self, time: pl.Expr) -> pl.Expr:
         return time * 0
+
+    def pane_of(self, time: int) -> int:
+        return 0
 
     def windows(self, state: pl.LazyFrame, pane: str, after: int, upto: int) -> pl.LazyFrame:
         framed = state.with_columns(pl.lit(SMALLEST, pl.Int64).alias(START), pl.lit(LARGEST, pl.Int64).alias(END))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
 import polars as pl
 
 from ..graph.schema import TimeRef
@@ -13,6 +16,9 @@ PANE = "__pane"
 TIME = "__t"
 MEMTABLE_ROWS = 4 << 20
 MEMTABLE_BYTES = 192 << 20
+CUT_ROWS = 8_192
+"""From here on it pays to cut a batch at the borders of its panes, and to group the rows of each pane by themselves."""
+CUT_PANES = 4
 
 
 def physical_time(time: TimeRef) -> pl.Expr:
@@ -45,7 +51,7 @@ class Panes:
         self._agg = aggregation
         self._grid = grid
         self._by = [PANE, *aggregation.keys]
-        self._fresh: list[tuple[pl.DataFrame, int, int]] = []
+        self._fresh: list[_Piece] = []
         self._fresh_rows = 0
         self._fresh_bytes = 0
         self._runs: list[pl.DataFrame] = []
@@ -61,7 +67,7 @@ class Panes:
 
     def add(self, rows: pl.DataFrame, low: int, high: int) -> None:
         """Take rows with `__t` between `low` and `high`."""
-        self._fresh.append((rows, low, high))
+        self._fresh += self._cut(_Piece(rows, low, high, rows.height))
         self._fresh_rows += rows.height
         self._fresh_bytes += int(rows.estimated_size())
         self.rows += rows.height
@@ -70,12 +76,6 @@ class Panes:
         if full and self._agg.two_phase:
             self._flush()
 
-    def first_pane(self) -> int:
-        """Return the start of the first pane."""
-        value = pl.select(self._grid.pane(pl.lit(self.first, pl.Int64))).item()
-        assert isinstance(value, int)
-        return value
-
     def all(self) -> pl.DataFrame:
         """Return everything, without taking it: partials with `__pane`, or rows with it."""
         self._flush()
@@ -83,27 +83,27 @@ class Panes:
             self._merge_top()
         return self._runs[0] if self._runs else self._nothing()
 
-    def take(self, before: int) -> tuple[pl.DataFrame, bool]:
+    def take(self, before: int) -> tuple[pl.LazyFrame, bool]:
         """Remove and return the state of the panes that start before `before`, and whether each key is there once.
 
         Only for grids where a pane is a window, so that rows which never left the memtable are reduced once, here.
         """
         fresh, self._fresh = self._split_fresh(before)
-        self._fresh_rows = sum(rows.height for rows, _, _ in self._fresh)
-        self._fresh_bytes = sum(int(rows.estimated_size()) for rows, _, _ in self._fresh)
+        self._fresh_rows = sum(piece.count for piece in self._fresh)
+        self._fresh_bytes = sum(int(piece.rows.estimated_size()) for piece in self._fresh)
         old = [run.filter(pl.col(PANE) < before) for run in self._runs] if before != FOREVER else self._runs
         self._runs = [run for run in (r.filter(pl.col(PANE) >= before) for r in self._runs) if run.height]
         old = [run for run in old if run.height]
-        parts = list(old)
+        parts = [run.lazy() for run in old]
         gone = sum(self._agg.state_rows(run) for run in old)
         if fresh:
-            gone += sum(rows.height for rows, _, _ in fresh)
-            parts.append(self._reduce(fresh))
+            gone += sum(piece.count for piece in fresh)
+            parts.append(self._reduced(fresh))
         self.rows -= gone
         self.released += gone
         self._find_first(before)
-        reduced = len(parts) == 1 and not old
-        return (pl.concat(parts) if parts else self._nothing()), reduced and self._agg.two_phase
+        once = self._agg.two_phase and not old
+        return (pl.concat(parts) if parts else self._nothing().lazy()), once
 
     def between(self, first: int, before: int) -> pl.LazyFrame:
         """Return the state of the panes that start in `[first, before)`, without taking it; keys may be there twice."""
@@ -139,36 +139,57 @@ class Panes:
     def bytes(self) -> int:
         """Return about how many bytes the state takes."""
         return int(
-            sum(rows.estimated_size() for rows, _, _ in self._fresh) + sum(run.estimated_size() for run in self._runs)
+            sum(piece.rows.estimated_size() for piece in self._fresh) + sum(run.estimated_size() for run in self._runs)
         )
 
-    def _split_fresh(
-        self, before: int
-    ) -> tuple[list[tuple[pl.DataFrame, int, int]], list[tuple[pl.DataFrame, int, int]]]:
+    def _split_fresh(self, before: int) -> tuple[list[_Piece], list[_Piece]]:
         done, kept = [], []
         for piece in self._fresh:
-            rows, low, high = piece
-            if high < before:
+            if piece.high < before:
                 done.append(piece)
-            elif low >= before:
+            elif piece.low >= before:
                 kept.append(piece)
             else:
-                closes = rows[TIME] < before
-                done.append((rows.filter(closes), low, before - 1))
-                kept.append((rows.filter(~closes), before, high))
+                early, late = piece.at(before)
+                done.append(early)
+                kept.append(late)
         return done, kept
 
-    def _reduce(self, pieces: list[tuple[pl.DataFrame, int, int]]) -> pl.DataFrame:
-        rows = pl.concat([rows for rows, _, _ in pieces], rechunk=False).lazy()
-        low, high = min(p[1] for p in pieces), max(p[2] for p in pieces)
-        pane = self._grid.pane(pl.lit(low, pl.Int64))
-        start = pl.select(pane).item()
-        if high < self._grid.end_of_pane(start) and self._agg.two_phase:
-            # All in one pane: grouping by the key alone is about twice as fast.
-            reduced = self._agg.reduce(rows, self._agg.keys).with_columns(pl.lit(start, pl.Int64).alias(PANE))
-            return reduced.select(self._columns()).collect()
-        framed = rows.with_columns(self._grid.pane(pl.col(TIME)).alias(PANE))
-        return self._agg.reduce(framed, self._by).select(self._columns()).collect()
+    def _cut(self, piece: _Piece) -> Iterator[_Piece]:
+        """Yield the parts of a large piece that are each in one pane, if these are few."""
+        if not self._agg.two_phase:
+            yield piece
+            return
+        start = self._grid.pane_of(piece.low)
+        ends = [self._grid.end_of_pane(start)]
+        if piece.count >= CUT_ROWS:
+            while piece.high >= ends[-1] and len(ends) < CUT_PANES:
+                ends.append(self._grid.end_of_pane(ends[-1]))
+        if piece.high >= ends[-1]:
+            yield piece
+            return
+        for end in ends[:-1]:
+            part, piece = piece.at(end)
+            yield replace(part, pane=start)
+            start = end
+        yield replace(piece, pane=start)
+
+    def _reduced(self, pieces: list[_Piece]) -> pl.LazyFrame:
+        """Return partials of `pieces`, each key once per pane, or their rows."""
+        panes: dict[int | None, list[pl.LazyFrame]] = {}
+        for piece in pieces:
+            panes.setdefault(piece.pane, []).append(piece.lazy())
+        if None in panes or (len(panes) > 1 and sum(piece.count for piece in pieces) < CUT_ROWS * len(panes)):
+            together = pl.concat([piece.lazy() for piece in pieces], rechunk=False)
+            framed = together.with_columns(self._grid.pane(pl.col(TIME)).alias(PANE))
+            return self._agg.reduce(framed, self._by).select(self._columns())
+        # Grouping one pane by the key alone is about twice as fast.
+        return pl.concat([self._reduced_pane(pane, frames) for pane, frames in panes.items()])
+
+    def _reduced_pane(self, pane: int | None, frames: list[pl.LazyFrame]) -> pl.LazyFrame:
+        rows = pl.concat(frames, rechunk=False)
+        reduced = self._agg.reduce(rows, self._agg.keys).with_columns(pl.lit(pane, pl.Int64).alias(PANE))
+        return reduced.select(self._columns())
 
     def _columns(self) -> list[str]:
         if not self._agg.two_phase:
@@ -179,7 +200,7 @@ class Panes:
     def _flush(self) -> None:
         if not self._fresh:
             return
-        self._runs.append(self._reduce(self._fresh))
+        self._runs.append(self._reduced(self._fresh).collect())
         self._fresh, self._fresh_rows, self._fresh_bytes = [], 0, 0
         while len(self._runs) > 1 and self._runs[-1].height * 2 >= self._runs[-2].height:
             self._merge_top()
@@ -191,7 +212,7 @@ class Panes:
         self._runs.append(merged)
 
     def _find_first(self, before: int | None) -> None:
-        starts = [run[PANE].min() for run in self._runs] + [low for _, low, _ in self._fresh]
+        starts = [run[PANE].min() for run in self._runs] + [piece.low for piece in self._fresh]
         self.first = min((start for start in starts if isinstance(start, int)), default=FOREVER)
         if not self.rows:
             self.first = FOREVER
@@ -200,3 +221,30 @@ class Panes:
         nothing = pl.LazyFrame(schema={TIME: pl.Int64, **{n: self._agg.schema[n] for n in self._agg.needed}})
         framed = nothing.with_columns(pl.col(TIME).alias(PANE))
         return self._agg.reduce(framed, self._by).select(self._columns()).collect()
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The `count` rows of a frame with `__t` from `low` to `high`, and the pane that they are in if it is only one.
+
+    `whole` says that these are all rows of the frame. What is cut is only cut when it is read, within the query.
+    """
+
+    rows: pl.DataFrame
+    low: int
+    high: int
+    count: int
+    whole: bool = True
+    pane: int | None = None
+
+    def lazy(self) -> pl.LazyFrame:
+        """Return the rows."""
+        rows = self.rows.lazy()
+        return rows if self.whole else rows.filter(pl.col(TIME).is_between(self.low, self.high))
+
+    def at(self, time: int) -> tuple[_Piece, _Piece]:
+        """Cut at a time between `low` and `high`."""
+        times = self.rows[TIME]
+        early = int((times < time).sum()) - (0 if self.whole else int((times < self.low).sum()))
+        first = replace(self, high=time - 1, count=early, whole=False)
+        return first, replace(self, low=time, count=self.count - early, whole=False)

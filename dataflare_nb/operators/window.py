@@ -149,7 +149,7 @@ class GridWindows(BaseOperator):
         if not self._tracked:
             return EventTime(first)
         # A window that has fired and is kept for late rows is given up when its lateness is over.
-        purge = self._grid.last_end(self._panes.first_pane()) + self._lateness
+        purge = self._grid.last_end(self._grid.pane_of(self._panes.first)) + self._lateness
         return EventTime(min(first, max(purge, watermark + 1)))
 
     def _late_touched(self) -> bool:
@@ -174,7 +174,7 @@ class GridWindows(BaseOperator):
         kept_from = self._grid.first_kept(upto) if time != FOREVER else FOREVER
         if self._grid.single:
             taken, reduced = self._panes.take(kept_from)
-            framed = self._grid.windows(taken.lazy(), PANE, SMALLEST, LARGEST)
+            framed = self._grid.windows(taken, PANE, SMALLEST, LARGEST)
         else:
             reduced = False
             framed = self._grid.windows(self._panes.between(self._oldest(), upto), PANE, after, upto)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import polars as pl
-
-from ..types import Side
 from .packet import Packet
 
 
@@ -37,7 +34,7 @@ class Channel:
         self.bytes = 0
         self._peak_rows = 0
         self._refused = 0
-        self._packets: deque[tuple[Packet, int]] = deque()
+        self._packets: deque[Packet] = deque()
 
     def __len__(self) -> int:
         return len(self._packets)
@@ -52,22 +49,21 @@ class Channel:
 
     def put(self, packet: Packet) -> None:
         """Append. Asking `has_room` first is the sender's duty; what was made has to go somewhere."""
-        size = _size(packet)
-        self._packets.append((packet, size))
+        self._packets.append(packet)
         self.rows += packet.rows
-        self.bytes += size
+        self.bytes += packet.bytes
         self._peak_rows = max(self._peak_rows, self.rows)
 
     def take(self) -> Packet:
         """Remove and return the oldest packet."""
-        packet, size = self._packets.popleft()
+        packet = self._packets.popleft()
         self.rows -= packet.rows
-        self.bytes -= size
+        self.bytes -= packet.bytes
         return packet
 
     def peek(self) -> Packet | None:
         """Return the oldest packet, and leave it."""
-        return self._packets[0][0] if self._packets else None
+        return self._packets[0] if self._packets else None
 
     def forget(self) -> None:
         """Let go of what is queued, and keep its count."""
@@ -77,13 +73,3 @@ class Channel:
         return ChannelStats(
             self.rows, self.bytes, self.capacity_rows, self.capacity_bytes, self._peak_rows, self._refused
         )
-
-
-def _size(packet: Packet) -> int:
-    match packet.message:
-        case pl.DataFrame() as batch:
-            return int(batch.estimated_size())
-        case Side(batch=batch):
-            return int(batch.estimated_size())
-        case _:
-            return 0

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-SMALLEST, LARGEST = 64, 1 << 21
-LARGEST_BYTES = 64 << 20
+import polars as pl
+
+from ..types import Schema
+
+SMALLEST, LARGEST = 64, 1 << 22
+LARGEST_BYTES = 128 << 20
 FIRST_FOR_LATENCY, FIRST_FOR_THROUGHPUT = 1_024, 65_536
 QUEUED_BATCHES = 4
 """Batches that a channel has room for. Fewer stall the workers, more only add latency."""
+TURN_BATCHES, TURN_ROWS = 8, 1 << 18
+"""Where latency does not count, a worker takes on several batches that are not large in one turn."""
 
 
 class Pace:
     """The size of the next poll, adapted so that a row gets through in `target` seconds.
 
-    Without a target (throughput mode) the first poll tells how wide rows are, and from then on polls are as large as
-    may be, two million rows or 64 MiB: a batch costs some tenths of a millisecond however small it is.
+    Without a target (throughput mode) polls are as large as may be, four million rows or 128 MiB, as soon as it is
+    known how wide rows are: a batch costs some tenths of a millisecond however small it is.
 
     With one, the size follows the latency that whole batches had: down in proportion when they took longer, up by a
     quarter when they took less than half. After each change only batches polled since then teach anything: those in
@@ -27,14 +33,21 @@ class Pace:
         self.rows = min(self._largest, FIRST_FOR_THROUGHPUT if target is None else FIRST_FOR_LATENCY)
         self._most = self._largest
         self._changed = 0.0
+        self._measured = False
+
+    @property
+    def turn(self) -> int:
+        """Batches that a worker takes on at once; one before it is known how large they are to be."""
+        return TURN_BATCHES if self._measured and self.target is None and self.rows <= TURN_ROWS else 1
 
     @property
     def capacity(self) -> int:
         """Rows that a channel has room for."""
-        return self.rows * QUEUED_BATCHES
+        return self.rows * self.turn * QUEUED_BATCHES
 
     def note_size(self, rows: int, size: int) -> None:
         """Learn how wide rows are, so that a poll of wide ones is not larger than memory allows."""
+        self._measured = True
         if size:
             self._most = max(1, min(self._largest, LARGEST_BYTES * rows // size))
             self.rows = self._most if self.target is None else min(self.rows, self._most)
@@ -50,3 +63,13 @@ class Pace:
             self.rows = min(self._most, self.rows + self.rows // 4 + 1)
         if self.rows != before:
             self._changed = now
+
+
+def row_width(schema: Schema) -> int | None:
+    """Return the bytes of a row, None where they depend on what is in it."""
+    sizes = []
+    for dtype in schema.dtypes():
+        if not (dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean):
+            return None
+        sizes.append(pl.Series([None], dtype=dtype).to_physical().estimated_size())
+    return int(sum(sizes))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import polars as pl
 
 from ..types import Message, Side
 
@@ -13,27 +14,25 @@ Split: TypeAlias = tuple[str | int, ...]
 WHOLE: Split = ()
 
 
-@dataclass(frozen=True, slots=True)
 class Packet:
     """A message, the split it belongs to, and for latency and error messages when and where it was read.
 
-    `born` is in seconds of the monotonic clock; `origin` names the split and the first row.
+    `born` is in seconds of the monotonic clock; `origin` names the split and the first row. `rows` and `bytes` are
+    those of the message, and nothing for a message about time.
     """
 
-    message: Message | Side
-    split: Split = WHOLE
-    born: float = 0.0
-    origin: str = ""
+    __slots__ = ("born", "bytes", "message", "origin", "rows", "split")
+
+    def __init__(self, message: Message | Side, split: Split = WHOLE, born: float = 0.0, origin: str = "") -> None:
+        self.message = message
+        self.split = split
+        self.born = born
+        self.origin = origin
+        batch = message.batch if isinstance(message, Side) else message
+        self.rows, self.bytes = 0, 0
+        if isinstance(batch, pl.DataFrame):
+            self.rows, self.bytes = batch.height, int(batch.estimated_size())
 
     def carrying(self, message: Message | Side, split: Split | None = None) -> Packet:
         """Return another message with the same history."""
         return Packet(message, self.split if split is None else split, self.born, self.origin)
-
-    @property
-    def rows(self) -> int:
-        """Rows in the message; none for a message about time."""
-        match self.message:
-            case Side(batch=batch):
-                return batch.height
-            case message:
-                return getattr(message, "height", 0)

@@ -27,7 +27,7 @@ from ..windows import Count, Cumulative, Hopping, Session
 from .packet import WHOLE, Split
 
 DEFAULT_QUANTUM = 65_536
-UNTIMED_QUANTUM = 1 << 21
+UNTIMED_QUANTUM = 1 << 22
 """Rows of a split between two words about time, where event time is read and where it is not."""
 
 
