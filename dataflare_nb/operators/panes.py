@@ -19,6 +19,8 @@ MEMTABLE_BYTES = 192 << 20
 CUT_ROWS = 8_192
 """From here on it pays to cut a batch at the borders of its panes, and to group the rows of each pane by themselves."""
 CUT_PANES = 4
+FEW_RUNS, SMALL_RUN = 8, 4_096
+"""A few short runs cost a query less than merging them would."""
 
 
 def physical_time(time: TimeRef) -> pl.Expr:
@@ -202,8 +204,9 @@ class Panes:
             return
         self._runs.append(self._reduced(self._fresh).collect())
         self._fresh, self._fresh_rows, self._fresh_bytes = [], 0, 0
-        while len(self._runs) > 1 and self._runs[-1].height * 2 >= self._runs[-2].height:
-            self._merge_top()
+        if len(self._runs) > FEW_RUNS or self._runs[-1].height > SMALL_RUN:
+            while len(self._runs) > 1 and self._runs[-1].height * 2 >= self._runs[-2].height:
+                self._merge_top()
 
     def _merge_top(self) -> None:
         newer, older = self._runs.pop(), self._runs.pop()

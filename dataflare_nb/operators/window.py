@@ -256,11 +256,11 @@ class GridWindows(BaseOperator):
         else:
             results = results.join(self._emissions().lazy(), on=self._by, how="left", nulls_equal=True)
             results = results.with_columns((pl.col(REVISION) + 1).fill_null(0))
-        told = results.with_columns(pl.lit(label).alias(LABEL)).collect()
+        told = self._shape(results.with_columns(pl.lit(label).alias(LABEL)), START, END, REVISION, ROWS).collect()
         if not told.height:
             return None
-        self._emitted.append(told.select(*self._by, REVISION, pl.col(ROWS).alias(SEEN)))
-        return self._shape(told.lazy()).collect()
+        self._emitted.append(told[[*self._by, REVISION, ROWS]].rename({ROWS: SEEN}))
+        return told.drop(START, END, REVISION, ROWS)
 
     def _emissions(self) -> pl.DataFrame:
         if len(self._emitted) > 1:
@@ -318,8 +318,9 @@ class GridWindows(BaseOperator):
     def _by(self) -> list[str]:
         return [START, END, *self._keys]
 
-    def _shape(self, results: pl.LazyFrame) -> pl.LazyFrame:
-        columns: list[pl.Expr] = [pl.col(key) for key in self._keys]
+    def _shape(self, results: pl.LazyFrame, *kept: str) -> pl.LazyFrame:
+        """Return results as they go out, and before them the columns `kept`."""
+        columns: list[pl.Expr] = [pl.col(name) for name in (*kept, *self._keys)]
         if "window_end" in self._agg.output:
             columns.append(pl.col(START).cast(self._time_dtype).alias("window_start"))
             columns.append(pl.col(END).cast(self._time_dtype).alias("window_end"))
