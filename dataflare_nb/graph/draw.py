@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from .aggregation import holds
 from .graph import Graph
 from .node import AnyNode, Read, Window, Write, is_named, split_ref
-from .schema import holds
 
 _MOST = 96
 

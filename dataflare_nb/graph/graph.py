@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,12 +12,17 @@ import polars as pl
 
 from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, listing, nearest
 from . import node
-from .node import AnyNode, split_ref
-from .schema import Edge, edge_of
+from .edges import edge_of
+from .node import NAME_PATTERN, AnyNode, split_ref
+from .schema import Edge
 
 VERSION: Literal[1] = 1
 BLOB_OPTIONS = ("frame", "frames", "function", "buffer")
 """Options of sources and sinks that name a blob."""
+_HAVE = {
+    "late": "a window over event time has one",
+    "invalid": "event_time has one, and readers and wasm stages with on_error='dead_letter'",
+}
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +119,35 @@ class Graph:
         used = set(_blob_keys(nodes.values()))
         blobs = {key: blob for key, blob in self.blobs.items() if key in used}
         return Graph(nodes, blobs, {node_id: self.edges[node_id] for node_id in nodes})
+
+    def renamed(self, node_id: str, name: str) -> tuple[Graph, str]:
+        """Return what a node needs, with the node under a name that the user gives it."""
+        if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
+            raise BadOption(
+                f"{name!r} is not a name; a name is letters, digits, _ and -, starts with a letter or _, and has at "
+                "most 64"
+            )
+        if node_id not in self.nodes:
+            raise BadOption(f"`{node_id}` is a side output and has its stage's name; select from it first")
+        item = msgspec.structs.replace(self.nodes[node_id], id=name)
+        if not node.is_named(item):
+            raise BadOption(f"`{name}` looks like an id we give; choose another name")
+        return self.upstream(item.inputs).add(item, self.blobs_of(item))
+
+    def nearest_side(self, ref: str, tag: str) -> str:
+        """Return the side output `tag` of the nearest stage upstream that has one."""
+        waiting = [split_ref(ref)[0]]
+        seen: set[str] = set()
+        while waiting:
+            found = [node_id for node_id in waiting if tag in self.edges[node_id].sides]
+            if len(found) > 1:
+                raise UnknownStage(f"several stages have one: {listing(found)}; name it: .at('{found[0]}').{tag}")
+            if found:
+                return f"{found[0]}.{tag}"
+            seen.update(waiting)
+            refs = [ref for node_id in waiting for ref in self.nodes[node_id].inputs]
+            waiting = list(dict.fromkeys(i for ref in refs if (i := split_ref(ref)[0]) not in seen))
+        raise UnknownStage(f"no stage of this stream has one; {_HAVE[tag]}")
 
     def blobs_of(self, item: AnyNode) -> dict[str, Any]:
         """Return the blobs that a node names."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..graph.columns import apply
 from ..graph.node import AnyNode
-from ..graph.schema import apply
 from ..types import Batch, Output
 from .operator import BaseOperator
 

@@ -11,8 +11,9 @@ import polars as pl
 from ..connectors.registry import make_sink, make_source
 from ..errors import BadOption, GraphError, listing
 from ..graph import Graph, dtypes, node
+from ..graph.aggregation import aggregation, holds
 from ..graph.node import AnyNode, split_ref
-from ..graph.schema import Edge, aggregation, holds
+from ..graph.schema import Edge
 from ..operators.aggregation import Aggregation
 from ..operators.columns import Columns, Pass
 from ..operators.count import CountWindows

@@ -1,0 +1,109 @@
+"""Read what a user passes to a step: expressions, names, types, lengths of time, paths, functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import os
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from .errors import BadOption, WrongType, listing, user_line
+from .wasm.udf import Udf, UdfCall
+from .windows import Duration, DurationLike
+
+
+def flat(values: Iterable[Any]) -> list[Any]:
+    """Take lists of expressions apart, as Polars does."""
+    return [item for value in values for item in (flat(value) if isinstance(value, list | tuple) else [value])]
+
+
+def expression(step: str, value: Any) -> pl.Expr:
+    """Return an expression, the column of a name, or a constant."""
+    if isinstance(value, pl.Expr):
+        return value
+    if isinstance(value, str):
+        return pl.col(value)
+    at = f"{step} at {user_line()}"
+    if isinstance(value, UdfCall | Udf):
+        shown = repr(value) if isinstance(value, UdfCall) else f"{value.name}(...)"
+        raise WrongType(f"{at}: {shown} is a @udf, which goes into with_columns, select or filter, as {shown}")
+    if callable(value) and not isinstance(value, pl.Series | type):
+        name = getattr(value, "__name__", repr(value))
+        polars = (getattr(value, "__module__", None) or "").startswith("polars")
+        raise WrongType(
+            f"{at}: `{name}` is a function; " + (f"call it: {name}()" if polars else "use map_batches, or @flare.udf")
+        )
+    if not isinstance(value, bool | int | float | bytes | Decimal | dt.date | dt.time | dt.timedelta | None):
+        raise WrongType(f"{at} takes expressions such as pl.col('x') * 2, not {type(value).__name__}")
+    return pl.lit(value)
+
+
+def outputs(expr: pl.Expr, schema: pl.Schema) -> list[str]:
+    """Return the columns that an expression gives, none where it cannot be resolved: the step will say why."""
+    try:
+        return pl.LazyFrame(schema=schema).select(expr).collect_schema().names()
+    except pl.exceptions.PolarsError:
+        return [] if expr.meta.has_multiple_outputs() else [expr.meta.output_name()]
+
+
+def names(step: str, columns: Iterable[Any], schema: pl.Schema) -> tuple[str, ...]:
+    """Return the names that names and selectors stand for, each once."""
+    found: list[str] = []
+    for column in flat(columns):
+        if isinstance(column, pl.Expr):
+            found += outputs(column, schema)
+        elif isinstance(column, str):
+            found.append(column)
+        else:
+            raise BadOption(f"{step} at {user_line()} takes names of columns, not {column!r}")
+    if not found:
+        raise BadOption(f"{step} at {user_line()} names no column; the stream has {listing(schema)}")
+    return tuple(dict.fromkeys(found))
+
+
+def types(step: str, columns: Mapping[str, Any]) -> pl.Schema:
+    """Read a user's schema, in which types may be classes or Python types."""
+    try:
+        return pl.LazyFrame(schema=pl.Schema(columns)).collect_schema()
+    except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise WrongType(f"{step} at {user_line()}: {str(error).splitlines()[0]}; types are such as pl.Int64") from None
+
+
+def microseconds(value: DurationLike, what: str) -> int:
+    """Read a length of time that is the same on every day."""
+    return Duration.of(value, what).fixed_us(what)
+
+
+def time_zone(zone: str | None) -> str | None:
+    """Refuse a time zone that Polars does not know."""
+    if zone is not None:
+        try:
+            pl.Series([0]).cast(pl.Datetime("us", zone)).dt.replace_time_zone(None)
+        except (pl.exceptions.PolarsError, TypeError):
+            raise BadOption(f"time_zone={zone!r} is not a time zone such as 'America/New_York'") from None
+    return zone
+
+
+def path(step: str, value: Any) -> str:
+    """Read a path, a str or a Path."""
+    if not isinstance(value, str | os.PathLike):
+        raise WrongType(f"{step} at {user_line()} takes a path, a str or a Path, not {value!r}")
+    return str(value)
+
+
+def function(step: str, value: Any, wanted: str) -> Any:
+    """Refuse what is no function, and what makes only a coroutine or a generator when called, and does nothing."""
+    if not callable(value):
+        raise WrongType(f"{step} at {user_line()}: {value!r} is not a function {wanted}")
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    called = getattr(type(value), "__call__", None)  # noqa: B004 - the function itself is wanted
+    if any(kind(each) for kind in kinds for each in (value, called)):
+        name = getattr(value, "__name__", type(value).__name__)
+        raise WrongType(
+            f"{step} at {user_line()}: `{name}` is async or yields; it has to be a plain function that returns"
+        )
+    return value

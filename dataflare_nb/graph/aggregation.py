@@ -1,0 +1,127 @@
+"""The edges of aggregations, and what their state has to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from ..errors import BadOption, UnknownColumn, UnwindowedAggregate, WrongType, listing
+from ..expr import Split, decompose
+from ..types import Schema
+from ..windows import Count, Cumulative, Global, Hopping, Session
+from . import node
+from .asking import RESERVED_PREFIX, ask, at, gives_one, output_names, refuse_reserved
+from .schema import Edge, TimeRef
+
+
+def aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
+    """Return the edge after an aggregation: the keys, the window, and a column for each expression."""
+    if edge.window is None:
+        raise UnwindowedAggregate(
+            f"{at(item)}: a stream may never end, so an aggregation needs a window: "
+            ".window(flare.tumbling('1h')).agg(...), or flare.global_window() for one result at the end"
+        )
+    if edge.keys_lost and not edge.keys:
+        raise UnknownColumn(f"{at(item)}: {edge.keys_lost}. Put .key_by(...) after it")
+    for stored in item.exprs:
+        expr = stored.load(blobs)
+        ask(item, edge.schema, lambda frame, e=expr: frame.select(e))
+        if gives_one(expr) and not expr.meta.is_scalar():
+            raise WrongType(
+                f"{at(item)}: `{stored.readable}` gives a list of rows for each window, not one value. "
+                f"Say how to combine them: .sum(), .mean(), .first() ... or .implode() for the list"
+            )
+    _refuse_own_names(item, edge, blobs)
+    made = aggregation(item, edge, blobs)
+    names = [name for stored in item.exprs for name in output_names(stored.load(blobs), edge.schema)]
+    columns = window_columns(edge)
+    for name in names:
+        if names.count(name) > 1:
+            raise BadOption(f"{at(item)} gives `{name}` twice; name them: .agg(a=..., b=...)")
+        if name in columns:
+            raise BadOption(f"{at(item)}: `{name}` is a column that the key or the window gives; use another name")
+    frame = pl.LazyFrame(schema=edge.schema)
+    values: dict[str, pl.DataType] = {}
+    for name, (expr, split) in made.items():
+        if split is None:
+            asked = ask(item, edge.schema, lambda f, e=expr: f.group_by(pl.lit(1).alias("__k")).agg(e))
+            values[name] = asked[name]
+        else:
+            partial = frame.group_by(pl.lit(1).alias("__k")).agg(**split.partial)
+            values[name] = (
+                partial.group_by("__k").agg(**split.merge).select(split.final.alias("x")).collect().schema["x"]
+            )
+    schema = Schema({**columns, **{name: values[name] for name in names}})
+    refuse_reserved(item, schema, edge.schema)
+    late = {}
+    if edge.event_time is not None and not isinstance(edge.window.window, Count | Global):
+        time = edge.schema[edge.event_time.column]
+        late = {"late": Schema({**edge.schema, "missed_start": time, "missed_end": time, "late_by": pl.Duration("us")})}
+    timed = "window_end" in schema
+    return Edge(
+        schema,
+        bounded=edge.bounded,
+        # The last instant inside the window: a result of 9:00-10:00 belongs to the day that 9:59 is in.
+        event_time=TimeRef("window_end", -1) if timed else None,
+        time_lost="" if timed else f"{edge.window.window} at {at(item)} gives no times",
+        sides=late,
+    )
+
+
+def aggregation(item: node.Aggregate, inner: Edge, blobs: Mapping[str, Any]) -> dict[str, tuple[pl.Expr, Split | None]]:
+    """Return each output column of an aggregation with its expression and, where it has one, its split."""
+    out: dict[str, tuple[pl.Expr, Split | None]] = {}
+    for number, stored in enumerate(item.exprs):
+        expr = stored.load(blobs)
+        for name in output_names(expr, inner.schema):
+            single = expr.meta.has_multiple_outputs() is False
+            out[name] = (expr, decompose(expr, inner.schema, f"{RESERVED_PREFIX}p{number}_") if single else None)
+    return out
+
+
+def window_columns(edge: Edge) -> dict[str, pl.DataType]:
+    """Return the columns that come before the aggregations: the keys, the window, and which result it is."""
+    assert edge.window is not None
+    out: dict[str, pl.DataType] = {key: edge.schema[key] for key in edge.keys}
+    if edge.event_time is not None and not isinstance(edge.window.window, Global):
+        out |= dict.fromkeys(("window_start", "window_end"), edge.schema[edge.event_time.column])
+    if edge.window.early is not None or edge.window.allowed_lateness:
+        out |= {"pane": pl.Enum(["early", "on_time", "late"]), "revision": pl.UInt32()}
+    return out
+
+
+def holds(item: node.AnyNode, inner: Edge, blobs: Mapping[str, Any]) -> str:
+    """Say in words what the state of a node holds; nothing if it has none."""
+    if not isinstance(item, node.Aggregate) or inner.window is None:
+        return ""
+    spec = inner.window.window
+    of = "key and pane" if inner.keys else "pane"
+    columns = aggregation(item, inner, blobs)
+    whole = [name for name, (_, split) in columns.items() if split is None]
+    if whole:
+        return f"the rows of open windows: {listing(whole)} needs them all at once"
+    spans_panes = isinstance(spec, Session | Cumulative) or (isinstance(spec, Hopping) and spec.size != spec.every)
+    ordered = [name for name, (_, split) in columns.items() if split is not None and split.ordered]
+    if spans_panes and ordered:
+        return f"the rows of open windows: {listing(ordered)} needs their order"
+    return f"one partial result per {of}"
+
+
+def _refuse_own_names(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> None:
+    """Refuse keys that are called as a column of the result, and names that state keeps for itself."""
+    assert edge.window is not None
+    without_keys = window_columns(replace(edge, keys=()))
+    for key in edge.keys:
+        if key in without_keys:
+            raise BadOption(
+                f"{at(item)}: the key `{key}` has the name of a column that the window gives; rename it first"
+            )
+    roots = {root for stored in item.exprs for root in stored.load(blobs).meta.root_names()}
+    for name in sorted({*edge.keys, *roots}):
+        if name.startswith(RESERVED_PREFIX):
+            raise BadOption(
+                f"{at(item)} reads `{name}`; names that start with two underscores are ours, rename it first"
+            )

@@ -1,0 +1,102 @@
+"""Ask Polars what comes of a step, on frames without rows, and put what it says against it into our words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import polars as pl
+
+from ..errors import BadOption, GraphError, UnknownColumn, WrongType, listing, nearest
+from ..types import Schema
+from . import node
+
+RESERVED_PREFIX = "__"
+
+
+def at(item: node.AnyNode) -> str:
+    """Name a step and the user's line: what a message about it begins with."""
+    match item:
+        case node.Udf(udf=key):
+            step = f"@udf {key.rpartition('-')[0]}"
+        case node.Write(sink=sink):
+            step = f"write {sink}"
+        case _:
+            step = item.kind
+    return f"{step} at {item.where}" if item.where else f"{step} ({item.id})"
+
+
+def ask(item: node.AnyNode, schema: Schema, build: Callable[..., pl.LazyFrame]) -> Schema:
+    """Return the schema of what `build` makes of a frame without rows. Raises the GraphError that says why not."""
+    try:
+        return Schema(build(pl.LazyFrame(schema=schema)).collect().schema)
+    except pl.exceptions.ColumnNotFoundError as error:
+        if (name := _missing_column(error, item, schema)) is not None:
+            require_columns(item, (name,), schema)
+        raise _wrong(item, error, schema) from None
+    except pl.exceptions.DuplicateError as error:
+        found = re.search(r"['\"`]([^'\"`]+)['\"`]", _first_line(error))
+        twice = f"makes two columns named `{found[1]}`" if found else _first_line(error)
+        raise BadOption(f"{at(item)} {twice}; name them apart: {item.kind}(a=..., b=...)") from None
+    except pl.exceptions.PolarsError as error:
+        raise _wrong(item, error, schema) from None
+
+
+def _missing_column(error: Exception, item: node.AnyNode, schema: Schema) -> str | None:
+    """Find the column that Polars misses: its message names it, and what the expressions read confirms it."""
+    for found in re.findall(r"[\"'`]([^\"'`]*)[\"'`]", str(error)):
+        if found not in schema:
+            return str(found)
+    return None
+
+
+def _wrong(item: node.AnyNode, error: Exception, schema: Schema) -> GraphError:
+    exprs = ", ".join(f"`{stored.readable}`" for stored in getattr(item, "exprs", ()))
+    told = f"{at(item)}{' has ' + exprs if exprs else ''}: {_first_line(error)}"
+    if isinstance(error, pl.exceptions.StructFieldNotFoundError):
+        field = re.sub(r"\W", "", _first_line(error).rpartition(" ")[2])
+        fields = [f.name for dtype in schema.values() if isinstance(dtype, pl.Struct) for f in dtype.fields]
+        return UnknownColumn(
+            f"{at(item)} reads the field `{field}`; the structs of the stream have {listing(fields)}."
+            + nearest(field, fields)
+        )
+    read = [name for name in schema if any(name in _words(stored.text) for stored in getattr(item, "exprs", ()))]
+    types = ", ".join(f"`{name}` is {schema[name]}" for name in read[:6])
+    return WrongType(told + (f". Here {types}" if types else ""))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r'"([^"]*)"', text))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def require_columns(item: node.AnyNode, names: Iterable[str], schema: Schema) -> None:
+    """Refuse a step that reads a column which is not there."""
+    for name in names:
+        if name not in schema:
+            raise UnknownColumn(f"{at(item)} reads `{name}`; the stream has {listing(schema)}.{nearest(name, schema)}")
+
+
+def refuse_reserved(item: node.AnyNode, schema: Schema, before: Schema) -> None:
+    """Refuse a step that makes a column with a name of ours."""
+    for name in schema:
+        if name.startswith(RESERVED_PREFIX) and name not in before:
+            raise BadOption(f"{at(item)} makes `{name}`; names that start with two underscores are ours")
+
+
+def output_names(expr: pl.Expr, schema: Schema) -> list[str]:
+    """Return the columns that an expression gives, none where Polars cannot tell."""
+    if gives_one(expr):
+        return [expr.meta.output_name()]
+    try:
+        return pl.LazyFrame(schema=schema).select(expr).collect_schema().names()
+    except pl.exceptions.PolarsError:
+        return []
+
+
+def gives_one(expr: pl.Expr) -> bool:
+    """Tell whether an expression gives one column."""
+    return not expr.meta.has_multiple_outputs()

@@ -1,0 +1,54 @@
+"""The edges of functions whose inside nobody sees: Python over batches, plugins, compiled functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from ..errors import GraphFormat, WrongType
+from ..types import Schema
+from . import dtypes, node
+from .asking import at, refuse_reserved, require_columns
+from .schema import Edge, carry
+
+
+def map_batches(item: node.MapBatches, edge: Edge) -> Edge:
+    """Return the edge after a Python function over batches."""
+    return _opaque(item, edge, dtypes.from_json(item.schema))
+
+
+def wasm(item: node.Wasm, edge: Edge) -> Edge:
+    """Return the edge after a plugin."""
+    invalid = Schema({**edge.schema, "reason": pl.String()})
+    after = _opaque(item, edge, dtypes.from_json(item.schema))
+    return replace(after, sides={"invalid": invalid} if item.on_error == "dead_letter" else {})
+
+
+def udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
+    """Return the edge after a compiled function."""
+    kernel: Any = blobs.get(item.udf)
+    if not hasattr(kernel, "facts"):
+        raise GraphFormat(f"{at(item)}: the blob `{item.udf}` is no compiled @udf")
+    require_columns(item, item.args, edge.schema)
+    for name, (param, kind) in zip(item.args, kernel.facts.params, strict=True):
+        dtype = edge.schema[name]
+        fits = {"float": dtype.is_numeric(), "int": dtype.is_integer(), "bool": dtype == pl.Boolean}[kind]
+        if not fits and dtype != pl.Null:
+            raise WrongType(
+                f"{at(item)} passes `{name}`, a {dtype}, as `{param}: {kind}` of @udf {kernel.facts.name}. "
+                f"Cast it first: .cast({{'{name}': ...}})"
+            )
+    if item.output is None:
+        return replace(edge, sides={})
+    schema = Schema({**edge.schema, item.output: kernel.dtype})
+    refuse_reserved(item, schema, edge.schema)
+    return carry(edge, schema, {n: n for n in edge.schema if n != item.output}, at(item))
+
+
+def _opaque(item: node.AnyNode, edge: Edge, schema: Schema) -> Edge:
+    refuse_reserved(item, schema, edge.schema)
+    kept = {name: name for name, dtype in edge.schema.items() if schema.get(name) == dtype}
+    return carry(edge, schema, kept, at(item))

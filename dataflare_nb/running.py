@@ -1,0 +1,88 @@
+"""Start a graph, and wait for one that ends."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from . import engine
+from .engine import Job
+from .errors import BadOption, BadWindow, GraphError, JobTimeout, listing, located, user_line
+from .graph import Graph, node
+from .types import Clock
+from .windows import DurationLike
+
+
+def run(
+    graph: Graph,
+    heads: Sequence[str],
+    *,
+    name: str | None,
+    workers: int | None,
+    latency: DurationLike | None,
+    commit_every: DurationLike | None,
+    clock: Clock | None,
+) -> Job:
+    """Start a job that makes `heads`, and return at once."""
+    with located("run") as where:
+        for head in heads:
+            _refuse_open_window("run", graph, head, where)
+        return engine.run(
+            graph, heads, name=name, workers=workers, latency=latency, commit_every=commit_every, clock=clock
+        )
+
+
+def collect(graph: Graph, head: str, *, workers: int | None, clock: Clock | None, progress: bool) -> pl.DataFrame:
+    """Run to the end and return the rows."""
+    where = user_line()
+    if not graph.edge(head).bounded:
+        live = [item.label() for item in graph.upstream([head]) if isinstance(item, node.Read) and not item.bounded]
+        raise GraphError(
+            f"collect at {where} needs input that ends, and {listing(live)} never does; "
+            "use .run() and job.result(), or bound the source"
+        )
+    if isinstance(graph.nodes.get(head), node.Write):
+        raise GraphError(f"collect at {where} returns rows, and this stream ends in a sink; use .run().wait()")
+    _refuse_open_window("collect", graph, head, where)
+    bar = _bar(where) if progress else None
+    with located("collect", where):
+        job = engine.run(graph, [head], workers=workers, clock=clock, register=False)
+    return (_watched(job, bar) if bar is not None else job.wait()).result()
+
+
+def _refuse_open_window(step: str, graph: Graph, head: str, where: str) -> None:
+    window = graph.edge(head).window
+    if window is not None:
+        raise BadWindow(
+            f"{step} at {where}: .window({window.window}) at {window.where} has no aggregation; add .agg(...) after it"
+        )
+
+
+def _bar(where: str) -> Any:
+    try:
+        return importlib.import_module("tqdm.auto").tqdm
+    except ImportError:
+        raise BadOption(
+            f"collect at {where}: progress=True shows its bar with tqdm, which is not installed; "
+            'pip install "dataflare-nb[demo]"'
+        ) from None
+
+
+def _watched(job: Job, bar: Any) -> Job:
+    """Wait for a job and show how far it is."""
+    with bar(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as shown:
+        try:
+            while True:
+                try:
+                    job.wait(0.1)
+                    shown.update(1.0 - shown.n)
+                    return job
+                except JobTimeout:
+                    done = job.read().progress
+                    shown.update(max(0.0, (done or 0.0) - shown.n))
+        except BaseException:
+            job.stop()
+            raise

@@ -1,0 +1,224 @@
+"""Make nodes of what a user asks of a stream, with the blobs they need. Nothing here knows a `Stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from . import arguments
+from .connectors.registry import sink_options
+from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, nearest, told, user_line
+from .expr import Expr, expand
+from .graph import Edge, dtypes, fingerprint, node
+from .operators.wasm import WasmStage
+from .wasm.plugin import Plugin
+from .wasm.udf import UdfCall
+from .windows import DurationLike, EarlySpec, WindowSpec
+
+Step: TypeAlias = "tuple[node.AnyNode, Mapping[str, Any]]"
+Exprs: TypeAlias = "type[node.Select] | type[node.WithColumns] | type[node.Filter] | type[node.Aggregate]"
+_LIVE_IDLE_TIMEOUT = 5_000_000
+
+
+def exprs(kind: Exprs, made: Sequence[pl.Expr]) -> Step:
+    """Return a step of expressions."""
+    if not made:
+        raise BadOption(f"{kind.__struct_config__.tag} at {user_line()} needs at least one expression")
+    values: list[Expr] = []
+    blobs: dict[str, Any] = {}
+    for expr in made:
+        value, needed = Expr.of(expr)
+        values.append(value)
+        blobs |= needed
+    return kind(exprs=tuple(values), where=user_line()), blobs
+
+
+def rename(columns: Mapping[str, str] | Callable[[str], str], schema: pl.Schema) -> Step:
+    """Return a step that renames by a mapping, or by a function of the name."""
+    if callable(columns):
+        columns = {name: columns(name) for name in schema}
+    if not isinstance(columns, Mapping) or not columns:
+        raise BadOption(f"rename at {user_line()} takes a mapping such as {{'old': 'new'}}, not {columns!r}")
+    for name in (*columns, *columns.values()):
+        if not isinstance(name, str):
+            raise BadOption(f"rename at {user_line()}: {name!r} is not a name")
+    return node.Rename(columns=dict(columns), where=user_line()), {}
+
+
+def cast(types: Any, strict: bool, schema: pl.Schema) -> Step:
+    """Return a step that casts by a mapping, or all columns to one type."""
+    if not isinstance(types, Mapping):
+        types = dict.fromkeys(schema, types)
+    if not types or not all(isinstance(name, str) for name in types):
+        raise BadOption(f"cast at {user_line()} takes a mapping such as {{'column': pl.Int64}}, or one type for all")
+    columns = dtypes.to_json(arguments.types("cast", types))
+    return node.Cast(columns=columns, strict=strict, where=user_line()), {}
+
+
+def map_batches(function: Any, wanted: Mapping[str, Any] | None, schema: pl.Schema) -> Step:
+    """Return a step of a Python function; without a schema it is tried on a frame without rows."""
+    arguments.function("map_batches", function, "from frame to frame")
+    made = arguments.types("map_batches", wanted) if wanted is not None else _tried(function, schema)
+    key = fingerprint.of_function(function)
+    return node.MapBatches(function=key, schema=dtypes.to_json(made), where=user_line()), {key: function}
+
+
+def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema) -> pl.Schema:
+    name = getattr(function, "__name__", type(function).__name__)
+    at = f"map_batches at {user_line()}"
+    try:
+        got = function(pl.DataFrame(schema=schema))
+    except Exception as error:
+        reason = told(error).partition("\n")[0] or "no reason given"
+        raise WrongType(
+            f"{at}: {name} failed on a frame without rows ({type(error).__name__}: {reason}), so its columns are "
+            "unknown; say them with schema={...}"
+        ) from error
+    if not isinstance(got, pl.DataFrame):
+        raise WrongType(f"{at}: {name} returned {type(got).__name__}; it has to return a polars.DataFrame")
+    return got.schema
+
+
+def wasm(
+    plugin: str | Path | Mapping[str, Any] | Plugin,
+    schema: pl.Schema,
+    *,
+    column: str | None,
+    columns: Sequence[str] | None,
+    output: str | None,
+    on_error: Any,
+) -> Step:
+    """Return a step of a plugin, loaded here to learn what it gives."""
+    with located("wasm") as where:
+        if column is not None and columns is not None:
+            raise BadOption("give column= or columns=, not both")
+        if isinstance(columns, str):
+            raise BadOption(f"columns={columns!r} is one name; write column={columns!r}")
+        names = (column,) if column is not None else tuple(columns) if columns is not None else None
+        for name in names or ():
+            if name not in schema:
+                raise UnknownColumn(
+                    f"the plugin is to read `{name}`; the stream has {listing(schema)}." + nearest(name, schema)
+                )
+        loaded = plugin if isinstance(plugin, Plugin) else Plugin.load(plugin)
+        stage = WasmStage(loaded, columns=names or (), output=output, on_error=on_error)
+        try:
+            made = dtypes.to_json(stage.output_schema(schema))
+        finally:
+            stage.close()
+    key = fingerprint.of_plugin(loaded.config.name, loaded.sha256, repr(loaded.config))
+    item = node.Wasm(plugin=key, columns=names, output=output, on_error=on_error, schema=made, where=where)
+    return item, {key: loaded}
+
+
+def event_time(
+    column: str,
+    max_out_of_orderness: DurationLike,
+    edge: Edge,
+    *,
+    idle_timeout: DurationLike | None,
+    time_zone: str | None,
+    unit: str | None,
+    watermark_every: int | None,
+) -> Step:
+    """Return a step that declares event time."""
+    with located("event_time") as where:
+        if not isinstance(column, str):
+            raise BadOption(f"it takes the name of a column, not {column!r}; compute it before, in with_columns")
+        slack = arguments.microseconds(max_out_of_orderness, "max_out_of_orderness")
+        if idle_timeout == "auto":
+            idle = None if edge.bounded else _LIVE_IDLE_TIMEOUT
+        else:
+            idle = None if idle_timeout is None else arguments.microseconds(idle_timeout, "idle_timeout")
+        if unit is not None and unit not in ("s", "ms", "us", "ns"):
+            raise BadOption(f"unit={unit!r}; it is 's', 'ms', 'us' or 'ns'")
+        if watermark_every is not None and (type(watermark_every) is not int or watermark_every < 1):
+            raise BadOption(f"watermark_every={watermark_every!r}; it is a number of rows, at least 1")
+        item = node.EventTime(
+            column=column,
+            max_out_of_orderness=slack,
+            idle_timeout=idle,
+            time_zone=arguments.time_zone(time_zone),
+            unit=unit,
+            watermark_every=watermark_every,
+            where=where,
+        )
+    return item, {}
+
+
+def window(window: WindowSpec, allowed_lateness: DurationLike, early: EarlySpec | None) -> Step:
+    """Return a step that says over which windows the next aggregation goes."""
+    with located("window") as where:
+        if not isinstance(window, WindowSpec):
+            raise BadWindow(f"{window!r} is not a window; use flare.tumbling('1h'), flare.hopping, flare.session ...")
+        if early is not None and not isinstance(early, EarlySpec):
+            raise BadWindow(f"early={early!r}; use flare.every('1s') or flare.after_count(100)")
+        lateness = arguments.microseconds(allowed_lateness, "allowed_lateness")
+    return node.Window(window=window, allowed_lateness=lateness, early=early, where=where), {}
+
+
+def write(step: str, sink: str, options: Mapping[str, Any]) -> node.Write:
+    """Return a sink with its options checked."""
+    with located(step) as where:
+        return node.Write(sink=sink, options=sink_options(sink, options), where=where)
+
+
+def udf(call: UdfCall, output: str | None) -> Step:
+    """Return a step that computes the call into `output`, or keeps the rows for which it is true."""
+    key = f"{fingerprint.word(call.udf.name)}-{call.udf.sha256[:12]}"
+    return node.Udf(udf=key, args=call.args, output=output, where=user_line()), {key: call.udf.kernel}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Calls of udfs in the order of their stages, the expressions that follow them, and the columns to drop then."""
+
+    calls: tuple[tuple[UdfCall, str], ...]
+    plain: tuple[pl.Expr, ...]
+    waiting: tuple[str, ...]
+
+
+def placed(step: str, values: Iterable[Any], named: Mapping[str, Any], schema: pl.Schema) -> Placed:
+    """Put the calls of udfs before the plain expressions.
+
+    All of them see the columns as they were before the step, as in Polars: where a call would replace a column
+    that others may read, its result waits under another name.
+    """
+    columns = [(None, value) for value in arguments.flat(values)] + list(named.items())
+    results = [name or value.udf.name for name, value in columns if isinstance(value, UdfCall)]
+    if not results:
+        return Placed((), tuple(_named(step, value, name) for name, value in columns), ())
+    if len(set(results)) < len(results):
+        raise BadOption(f"{step} at {user_line()} makes two columns of one name: {listing(results)}; name them apart")
+    after = pl.Schema(schema)
+    calls: list[tuple[UdfCall, str]] = []
+    plain: list[pl.Expr] = []
+    waiting: list[str] = []
+    direct: list[str] = []
+    for name, value in columns:
+        if not isinstance(value, UdfCall):
+            plain += expand(_named(step, value, name), schema)
+            continue
+        result = made = name or value.udf.name
+        while len(columns) > 1 and (made in after or (made != result and made in results)):
+            made += "_"
+        calls.append((value, made))
+        after[made] = value.udf.dtype
+        if step == "select" or made != result:
+            plain.append(pl.col(made).alias(result))
+            waiting.append(made)
+        else:
+            direct.append(result)
+    for name in direct:
+        if any(name in arguments.outputs(expr, after) for expr in plain):
+            raise BadOption(f"{step} at {user_line()} makes two columns named `{name}`; name them apart")
+    return Placed(tuple(calls), tuple(plain), () if step == "select" else tuple(waiting))
+
+
+def _named(step: str, value: Any, name: str | None) -> pl.Expr:
+    expr = arguments.expression(step, value)
+    return expr if name is None else expr.alias(name)
