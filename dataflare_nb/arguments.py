@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from .errors import BadOption, WrongType, listing, user_line
+from . import dtypes
+from .errors import BadOption, WrongType, listing, located, user_line
 from .wasm.udf import Udf, UdfCall
-from .windows import Duration, DurationLike
 
 
 def flat(values: Iterable[Any]) -> list[Any]:
@@ -66,16 +66,9 @@ def names(step: str, columns: Iterable[Any], schema: pl.Schema) -> tuple[str, ..
 
 
 def types(step: str, columns: Mapping[str, Any]) -> pl.Schema:
-    """Read a user's schema, in which types may be classes or Python types."""
-    try:
-        return pl.LazyFrame(schema=pl.Schema(columns)).collect_schema()
-    except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
-        raise WrongType(f"{step} at {user_line()}: {str(error).splitlines()[0]}; types are such as pl.Int64") from None
-
-
-def microseconds(value: DurationLike, what: str) -> int:
-    """Read a length of time that is the same on every day."""
-    return Duration.of(value, what).fixed_us(what)
+    """Read a user's schema."""
+    with located(step):
+        return dtypes.of(columns)
 
 
 def time_zone(zone: str | None) -> str | None:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import polars as pl
 
+from . import dtypes
 from .connectors.frame import as_frame
 from .connectors.registry import make_source, source_options
 from .errors import BadOption, WrongType, located, spelled
-from .graph import Graph, dtypes, fingerprint, node
+from .graph import Graph, fingerprint, node
 from .stream import Stream
 
 Paths = str | Path | Sequence[str | Path]

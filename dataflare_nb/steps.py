@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from . import arguments
+from . import arguments, dtypes
 from .connectors.registry import sink_options
 from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, nearest, told, user_line
 from .expr import Expr, expand
-from .graph import Edge, dtypes, fingerprint, node
+from .graph import Edge, fingerprint, node
 from .operators.wasm import WasmStage
 from .wasm.plugin import Plugin
 from .wasm.udf import UdfCall
-from .windows import DurationLike, EarlySpec, WindowSpec
+from .windows import DurationLike, EarlySpec, WindowSpec, microseconds
 
 Step: TypeAlias = "tuple[node.AnyNode, Mapping[str, Any]]"
 Exprs: TypeAlias = "type[node.Select] | type[node.WithColumns] | type[node.Filter] | type[node.Aggregate]"
@@ -129,11 +129,11 @@ def event_time(
     with located("event_time") as where:
         if not isinstance(column, str):
             raise BadOption(f"it takes the name of a column, not {column!r}; compute it before, in with_columns")
-        slack = arguments.microseconds(max_out_of_orderness, "max_out_of_orderness")
+        slack = microseconds(max_out_of_orderness, "max_out_of_orderness")
         if idle_timeout == "auto":
             idle = None if edge.bounded else _LIVE_IDLE_TIMEOUT
         else:
-            idle = None if idle_timeout is None else arguments.microseconds(idle_timeout, "idle_timeout")
+            idle = None if idle_timeout is None else microseconds(idle_timeout, "idle_timeout")
         if unit is not None and unit not in ("s", "ms", "us", "ns"):
             raise BadOption(f"unit={unit!r}; it is 's', 'ms', 'us' or 'ns'")
         if watermark_every is not None and (type(watermark_every) is not int or watermark_every < 1):
@@ -157,7 +157,7 @@ def window(window: WindowSpec, allowed_lateness: DurationLike, early: EarlySpec 
             raise BadWindow(f"{window!r} is not a window; use flare.tumbling('1h'), flare.hopping, flare.session ...")
         if early is not None and not isinstance(early, EarlySpec):
             raise BadWindow(f"early={early!r}; use flare.every('1s') or flare.after_count(100)")
-        lateness = arguments.microseconds(allowed_lateness, "allowed_lateness")
+        lateness = microseconds(allowed_lateness, "allowed_lateness")
     return node.Window(window=window, allowed_lateness=lateness, early=early, where=where), {}
 
 

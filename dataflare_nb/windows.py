@@ -104,6 +104,15 @@ class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.us + self.days * DAY_US
 
 
+def microseconds(value: DurationLike, what: str) -> int:
+    """Read a length of time that is the same on every day.
+
+    >>> microseconds("1m30s", "the gap")
+    90000000
+    """
+    return Duration.of(value, what).fixed_us(what)
+
+
 class Tumbling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tumbling"):
     """Windows of one size, side by side."""
 

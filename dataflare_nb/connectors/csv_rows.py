@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from .. import dtypes
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
 from .csv_records import CsvRecords, Dialect
-from .dtypes import parse_schema
 from .frame import require_schema
 from .options import Char
 from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
@@ -41,10 +41,10 @@ class CsvRows:
 
     def __init__(self, options: CsvOptions) -> None:
         self._options = options
-        self._overrides = parse_schema(options.schema_overrides or {})
+        self._overrides = dtypes.from_json(options.schema_overrides or {})
         self._dialect = Dialect(options.separator.encode(), options.quote_char.encode() if options.quote_char else None)
         self.lenient = options.on_error == "dead_letter"
-        for name, dtype in {**parse_schema(options.schema or {}), **self._overrides}.items():
+        for name, dtype in {**dtypes.from_json(options.schema or {}), **self._overrides}.items():
             if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object):
                 raise BadOption(f"read_csv: column `{name}` cannot be read as {dtype}; read it as String and convert")
 
@@ -75,10 +75,10 @@ class CsvRows:
             raise SourceError(
                 f"read_csv: no schema can be inferred from {file}: {error}; give schema={{...}}"
             ) from error
-        dtypes = dict(zip(names, frame.dtypes or [pl.String()] * len(names), strict=True))
-        if unknown := [name for name in self._overrides if name not in dtypes]:
+        found = dict(zip(names, frame.dtypes or [pl.String()] * len(names), strict=True))
+        if unknown := [name for name in self._overrides if name not in found]:
             raise SourceError(f"read_csv: schema_overrides={unknown} are not in {file}, which has {', '.join(names)}")
-        return pl.Schema({**dtypes, **self._overrides})
+        return pl.Schema({**found, **self._overrides})
 
     def rows(self, file: str) -> int | None:
         return None

@@ -8,11 +8,12 @@ from typing import Any, Literal, Protocol
 
 import polars as pl
 
-from ..errors import SourceError, listing
+from .. import dtypes
+from ..errors import BadOption, SourceError, listing
 from ..types import Batch, EndOfStream, Json, Schema
-from .dtypes import parse_schema, schema_problems
+from ..windows import microseconds
 from .folder import Folder, Watch
-from .options import Options, Resources, microseconds, path_problems
+from .options import Options, Resources, path_problems, schema_problems
 
 SEQUENCE = "sequence"
 REJECTED = pl.Schema(
@@ -26,7 +27,7 @@ class FileOptions(Options, frozen=True, kw_only=True):
 
     path: str | list[str]
     columns: list[str] | None = None
-    schema: dict[str, str] | None = None
+    schema: dict[str, Any] | None = None
     splits: Literal["file", "sequence"] = "file"
     watch: bool = False
     watch_interval: str = "200ms"
@@ -41,9 +42,9 @@ class FileOptions(Options, frozen=True, kw_only=True):
         if twice := [name for name, times in Counter(self.columns or ()).items() if times > 1]:
             yield f"columns: {listing(twice)} stands twice"
         try:
-            microseconds(self.watch_interval)
-        except ValueError as error:
-            yield f"watch_interval: {error}"
+            microseconds(self.watch_interval, "watch_interval")
+        except BadOption as error:
+            yield str(error)
         yield from schema_problems("schema", self.schema)
 
 
@@ -100,7 +101,8 @@ class FileSource:
         folder = Folder(self._place, options.path, file_format.suffixes)
         self.bounded = not options.watch
         self._files = list(folder.files(missing_ok=options.watch))
-        self._watch = Watch(folder, resources.clock, microseconds(options.watch_interval)) if options.watch else None
+        interval = microseconds(options.watch_interval, "watch_interval")
+        self._watch = Watch(folder, resources.clock, interval) if options.watch else None
         if self._watch:
             self._watch.complete()
         self._full = self._full_schema()
@@ -145,7 +147,7 @@ class FileSource:
 
     def _full_schema(self) -> Schema:
         if self._options.schema is not None:
-            return parse_schema(self._options.schema)
+            return dtypes.from_json(self._options.schema)
         if not self._files:
             raise SourceError(
                 f"{self._place}: {self._options.path} holds no file yet, so its columns are unknown; "

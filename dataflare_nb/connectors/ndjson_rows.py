@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from .. import dtypes
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
-from .dtypes import parse_schema
 from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
 
 _VIA_TEXT = (pl.Time, pl.Decimal, pl.Categorical, pl.Enum)
@@ -32,9 +32,9 @@ class NdjsonRows:
 
     def __init__(self, options: NdjsonOptions) -> None:
         self._options = options
-        self._overrides = parse_schema(options.schema_overrides or {})
+        self._overrides = dtypes.from_json(options.schema_overrides or {})
         self.lenient = options.on_error == "dead_letter"
-        for name, dtype in {**parse_schema(options.schema or {}), **self._overrides}.items():
+        for name, dtype in {**dtypes.from_json(options.schema or {}), **self._overrides}.items():
             inner = [d for d in _leaves(dtype) if d in _REFUSED or (dtype.is_nested() and d in _VIA_TEXT)]
             if inner:
                 raise BadOption(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -12,16 +11,14 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 import polars as pl
 
+from .. import dtypes
 from ..clock import SystemClock
-from ..errors import BadOption, ConnectorError, listing, nearest
+from ..errors import BadOption, ConnectorError, GraphError, GraphFormat, listing, nearest
 from ..types import Clock, Json
-from .dtypes import dtype_text
+from ..windows import Duration
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Char = Annotated[str, msgspec.Meta(min_length=1, max_length=1)]
-
-_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_PIECE = re.compile(r"(\d+)(us|ms|s|m|h|d)")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,9 +62,11 @@ def decode(connector: str, cls: type[O], options: Mapping[str, Any]) -> O:
         if name not in known:
             mistakes.append(f"`{name}` is not an option.{nearest(name, known)}")
             continue
-        plain = jsonable(value)
         try:
+            plain = jsonable(value)
             values[name] = msgspec.convert(plain, known[name].type, strict=True)
+        except GraphError as error:
+            mistakes.append(f"{name}: {error}")
         except msgspec.ValidationError as error:
             allowed = _choices(known[name].type)
             said = f"it is {' or '.join(map(repr, allowed))}" if allowed else str(error)[:1].lower() + str(error)[1:]
@@ -93,6 +92,15 @@ def path_problems(path: str, error: type[ConnectorError]) -> Iterable[str]:
         raise error(f"the path {path!r} is not UTF-8; rename it") from None
 
 
+def schema_problems(option: str, columns: Mapping[str, Any] | None) -> Iterable[str]:
+    """Name every type that cannot be read."""
+    for name, dtype in (columns or {}).items():
+        try:
+            dtypes.read(dtype)
+        except GraphFormat as error:
+            yield f"{option}: column `{name}`: {error}"
+
+
 def _choices(annotation: Any) -> tuple[Any, ...]:
     """Return the values of a `Literal`, alone or beside None; nothing for other types."""
     parts = (annotation, *get_args(annotation))
@@ -106,31 +114,17 @@ def encode(options: Options) -> Json:
 
 
 def jsonable(value: object) -> Any:
-    """Write dtypes, paths and timedeltas as text, at any depth; leave the rest."""
+    """Write dtypes, paths and timedeltas as JSON, at any depth; leave the rest."""
     match value:
-        case pl.DataType():
-            return dtype_text(value)
-        case type() if issubclass(value, pl.DataType):
-            return dtype_text(value())
+        case pl.DataType() | type():
+            return dtypes.write(dtypes.of({"": value})[""])
         case os.PathLike():
             return os.fspath(value)
         case dt.timedelta():
-            return f"{value // dt.timedelta(microseconds=1)}us"
+            return str(Duration.of(value))
         case Mapping():
             return {key: jsonable(item) for key, item in value.items()}
         case list() | tuple():
             return [jsonable(item) for item in value]
         case _:
             return value
-
-
-def microseconds(text: str) -> int:
-    """Read a length of time.
-
-    >>> microseconds("1m30s")
-    90000000
-    """
-    pieces = _PIECE.findall(text)
-    if not pieces or "".join(n + u for n, u in pieces) != text:
-        raise ValueError(f"{text!r} is not a length of time such as '200ms' or '1m30s'")
-    return sum(int(n) * _UNITS[u] for n, u in pieces)

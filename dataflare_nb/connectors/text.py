@@ -8,15 +8,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Literal, Protocol, cast
+from typing import IO, Any, Literal, Protocol, cast
 
 import polars as pl
 
 from ..errors import MalformedRow, SourceError
 from ..types import Batch, Json, Schema
-from .dtypes import schema_problems
 from .files import REJECTED, FileOptions
-from .options import Positive
+from .options import Positive, schema_problems
 
 BLOCK = 4 << 20
 """Bytes read at once. Rows and rejects do not depend on it."""
@@ -26,7 +25,7 @@ BOM = b"\xef\xbb\xbf"
 class TextOptions(FileOptions, frozen=True, kw_only=True):
     """Options of CSV and NDJSON sources. `schema_overrides` replaces inferred dtypes, `schema` all of them."""
 
-    schema_overrides: dict[str, str] | None = None
+    schema_overrides: dict[str, Any] | None = None
     infer_rows: Positive = 1_000
     on_error: Literal["fail", "dead_letter"] = "fail"
 

@@ -16,7 +16,7 @@ from ..graph.node import NAME_PATTERN, Write, split_ref
 from ..runtime.pace import LARGEST, Pace, row_width
 from ..runtime.plan import Plan, plan
 from ..types import Clock
-from ..windows import Duration, DurationLike
+from ..windows import DurationLike, microseconds
 from .job import Job
 from .scheduler import default_workers
 
@@ -149,7 +149,7 @@ def _target(latency: DurationLike | None, bounded: bool) -> float | None:
 
 
 def _positive_us(value: DurationLike, what: str) -> int:
-    us = Duration.of(value, what).fixed_us(what)
+    us = microseconds(value, what)
     if us <= 0:
         raise BadOption(f"{what}={value!r} is not longer than nothing")
     return us

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from .. import dtypes
 from ..errors import BadOption, GraphFormat, UnwindowedAggregate, WrongType, listing
 from ..expr import Expr, changes_height, expand, row_fault
 from ..types import Schema
-from . import dtypes, node
+from . import node
 from .asking import ask, at, gives_one, output_names, refuse_reserved, require_columns
 from .schema import Edge, carry
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import dtypes
 from ..errors import BadWindow, GraphFormat, UnknownColumn, WrongType, listing, nearest
-from . import dtypes, node
+from . import node
 from .aggregation import aggregate
 from .asking import at
 from .columns import column_step

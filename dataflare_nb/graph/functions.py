@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from .. import dtypes
 from ..errors import GraphFormat, WrongType
 from ..types import Schema
-from . import dtypes, node
+from . import node
 from .asking import at, refuse_reserved, require_columns
 from .schema import Edge, carry
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 import polars as pl
 
+from .. import dtypes
 from ..connectors.registry import make_sink, make_source
 from ..errors import BadOption, GraphError, listing
-from ..graph import Graph, dtypes, node
+from ..graph import Graph, node
 from ..graph.aggregation import aggregation, holds
 from ..graph.node import AnyNode, split_ref
 from ..graph.schema import Edge

@@ -15,7 +15,7 @@ from ..connectors.options import Options, Resources
 from ..connectors.registry import register_source
 from ..errors import BadOption
 from ..types import Batch, Clock, EndOfStream, Json, Schema
-from ..windows import Duration, DurationLike
+from ..windows import DurationLike, microseconds
 
 if TYPE_CHECKING:
     from ..stream import Stream
@@ -39,7 +39,7 @@ def wait(length: DurationLike) -> Wait:
     >>> wait("5s")
     Wait(microseconds=5000000)
     """
-    return Wait(Duration.of(length, "wait").fixed_us("wait"))
+    return Wait(microseconds(length, "wait"))
 
 
 def script(*entries: Entry, splits: Mapping[str, Sequence[Entry]] | None = None, bounded: bool = False) -> Stream:

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing.parametric import dtypes as polars_dtypes
 
-from dataflare_nb.errors import GraphFormat
-from dataflare_nb.graph import dtypes
+from dataflare_nb import dtypes
+from dataflare_nb.errors import GraphFormat, WrongType
 
 EVERY = [
-    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64,
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.UInt128,
+    pl.Float16, pl.Float32, pl.Float64,
     pl.Boolean, pl.String, pl.Binary, pl.Date, pl.Time, pl.Null, pl.Categorical,
 ]  # fmt: skip
 DEEP = [
@@ -51,8 +52,24 @@ def test_an_object_cannot_be_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Text", 3, None, {"Datetime": ["h", None]}, {"Array": ["Int8"]}, {"Enum": ["x", "x"]}, {}]
+    "text", ["Text", 3, None, {"Datetime": ["h", None]}, {"Array": ["Int8"]}, {"Enum": ["x", "x"]}, {"Struct": 3}, {}]
 )
 def test_a_type_nobody_knows_is_refused(text: object) -> None:
     with pytest.raises(GraphFormat):
         dtypes.from_json({"a": text})
+
+
+@pytest.mark.parametrize("given", [pl.Int64, pl.Int64(), int])
+def test_a_user_gives_a_type_as_instance_class_or_python_type(given: object) -> None:
+    assert dtypes.of({"a": given}) == {"a": pl.Int64()}
+
+
+@pytest.mark.parametrize("given", ["Int64", 3, pl.List, object(), dict])
+def test_what_is_no_type_is_refused(given: object) -> None:
+    with pytest.raises(WrongType, match="types are such as"):
+        dtypes.of({"a": given})
+
+
+def test_a_misspelt_type_is_told_the_nearest() -> None:
+    with pytest.raises(GraphFormat, match="Did you mean `Int64`"):
+        dtypes.read("Int46")

@@ -1,0 +1,96 @@
+"""Column types: as users give them, and as JSON, the one spelling of graph documents and of options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from .errors import GraphFormat, WrongType, nearest
+from .types import Schema
+
+_SIMPLE = {
+    dtype.__name__: dtype
+    for dtype in (
+        *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.UInt128),
+        *(pl.Float16, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Binary, pl.Date, pl.Time, pl.Null),
+        pl.Categorical,
+    )
+}
+
+
+def of(columns: Mapping[str, Any]) -> Schema:
+    """Read a user's schema, in which types may be instances, classes or Python's own.
+
+    >>> of({"n": pl.Int8, "text": str})
+    Schema({'n': Int8, 'text': String})
+    """
+    try:
+        return pl.LazyFrame(schema=pl.Schema(columns)).collect_schema()
+    except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise WrongType(f"{str(error).splitlines()[0]}; types are such as pl.Int64") from None
+
+
+def to_json(schema: Mapping[str, pl.DataType]) -> dict[str, Any]:
+    """Return a schema as JSON: `{"ts": {"Datetime": ["us", "UTC"]}, "n": "Int64"}`."""
+    return {name: write(dtype) for name, dtype in schema.items()}
+
+
+def from_json(document: Mapping[str, Any]) -> Schema:
+    """Return the schema that `to_json` wrote. Raises GraphFormat for a type it does not know."""
+    return Schema({name: read(value) for name, value in document.items()})
+
+
+def write(dtype: pl.DataType) -> Any:
+    """Return a type as JSON. Raises GraphFormat for one that means something in this process only."""
+    match dtype:
+        case pl.Datetime():
+            return {"Datetime": [dtype.time_unit, dtype.time_zone]}
+        case pl.Duration():
+            return {"Duration": dtype.time_unit}
+        case pl.List():
+            return {"List": write(dtype.inner)}  # type: ignore[arg-type]
+        case pl.Array():
+            return {"Array": [write(dtype.inner), dtype.size]}  # type: ignore[arg-type]
+        case pl.Struct():
+            return {"Struct": {field.name: write(field.dtype) for field in dtype.fields}}  # type: ignore[arg-type]
+        case pl.Decimal():
+            return {"Decimal": [dtype.precision, dtype.scale]}
+        case pl.Enum():
+            return {"Enum": dtype.categories.to_list()}
+        case _ if type(dtype).__name__ in _SIMPLE:
+            return type(dtype).__name__
+        case _:
+            raise GraphFormat(f"columns of type {dtype} cannot be written to a graph; cast them first")
+
+
+def read(value: Any) -> pl.DataType:
+    """Return the type that `write` wrote. Raises GraphFormat for what is none."""
+    try:
+        return _read(value)
+    except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+        raise GraphFormat(f"{value!r} is not a column type: {str(error).splitlines()[0]}") from None
+
+
+def _read(text: Any) -> pl.DataType:
+    match text:
+        case str() if text in _SIMPLE:
+            return _SIMPLE[text]()
+        case {"Datetime": [unit, zone]}:
+            return pl.Datetime(unit, zone)
+        case {"Duration": unit}:
+            return pl.Duration(unit)
+        case {"List": inner}:
+            return pl.List(_read(inner))
+        case {"Array": [inner, size]}:
+            return pl.Array(_read(inner), size)
+        case {"Struct": fields}:
+            return pl.Struct({name: _read(field) for name, field in fields.items()})
+        case {"Decimal": [precision, scale]}:
+            return pl.Decimal(precision, scale)
+        case {"Enum": categories}:
+            return pl.Enum(categories)
+        case _:
+            hint = nearest(text, _SIMPLE) if isinstance(text, str) else ""
+            raise GraphFormat(f"{text!r} is not a column type such as 'Int64' or {{'Datetime': ['us', None]}}.{hint}")
