@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import dataflare_nb as flare
+from dataflare_nb.decompose import Split, decompose
 from dataflare_nb.errors import GraphFormat
-from dataflare_nb.expr import Expr, Split, changes_height, decompose, expand, readable, row_fault
+from dataflare_nb.expr import Expr, changes_height, expand, readable, row_fault
 
 SCHEMA = pl.Schema(
     {"k": pl.String(), "i": pl.Int64(), "s": pl.Int32(), "f": pl.Float64(), "g": pl.Float32(), "b": pl.Boolean()}

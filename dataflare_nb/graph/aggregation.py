@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from ..decompose import Split, decompose
 from ..errors import BadOption, UnknownColumn, UnwindowedAggregate, WrongType, listing
-from ..expr import Split, decompose
 from ..types import Schema
 from ..windows import Count, Cumulative, Global, Hopping, Session
 from . import node

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ..expr import Split
+from ..decompose import Split
 from ..types import Schema
 
 ROWS = "__rows"
