@@ -6,6 +6,7 @@ import datetime as dt
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -55,7 +56,7 @@ def decode(connector: str, cls: type[O], options: Mapping[str, Any]) -> O:
 
     Takes Polars dtypes, paths and timedeltas too, and keeps their text.
     """
-    known = {f.name: f for f in msgspec.structs.fields(cls)}
+    known = _fields(cls)
     mistakes: list[str] = []
     values: dict[str, Any] = {}
     for name, value in options.items():
@@ -99,6 +100,11 @@ def schema_problems(option: str, columns: Mapping[str, Any] | None) -> Iterable[
             dtypes.read(dtype)
         except GraphFormat as error:
             yield f"{option}: column `{name}`: {error}"
+
+
+@lru_cache
+def _fields(cls: type[Options]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    return {field.name: field for field in msgspec.structs.fields(cls)}
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

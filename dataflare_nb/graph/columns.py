@@ -65,7 +65,12 @@ def column_step(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edg
             _refuse_rename(item, mapping, edge.schema)
         case node.Cast(columns=types):
             _refuse_cast(item, dtypes.from_json(types), edge.schema)
-    schema = ask(item, edge.schema, lambda frame: apply(item, frame, blobs))
+    # What a filter asks for has just been tried, and it changes no column.
+    schema = (
+        edge.schema
+        if isinstance(item, node.Filter)
+        else ask(item, edge.schema, lambda frame: apply(item, frame, blobs))
+    )
     if isinstance(item, node.Drop) and not schema:
         raise BadOption(f"{at(item)} leaves no column; keep at least one")
     refuse_reserved(item, schema, edge.schema)
