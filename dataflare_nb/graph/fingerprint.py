@@ -34,8 +34,8 @@ def of_frame(frame: pl.DataFrame) -> str:
 def _rows(frame: pl.DataFrame) -> bytes:
     if frame.height <= _SAMPLED:
         return frame.hash_rows(seed=0).to_frame().write_ipc(None, compression="uncompressed").getvalue()
-    step = frame.height // 64
-    pieces = pl.concat([frame.slice(start, 256) for start in range(0, frame.height, step)])
+    step = frame.height // 16
+    pieces = pl.concat([frame.slice(start, 64) for start in range(0, frame.height, step)])
     return str(_ordinal("frame", frame)).encode() + _rows(pieces)
 
 
