@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Protocol
 
 import polars as pl
@@ -127,8 +127,6 @@ class CalendarGrid:
 
     def __init__(self, size: Duration, offset: Duration, zone: str | None) -> None:
         self._size, self._offset, self._zone = size, offset, zone
-        self.pane_of = lru_cache(1024)(partial(self._ask, self._panes))
-        self.end_of_pane = lru_cache(1024)(partial(self._ask, self._ends))
 
     def pane(self, time: pl.Expr) -> pl.Expr:
         return time.map_batches(self._panes, return_dtype=pl.Int64, is_elementwise=True)
@@ -138,11 +136,17 @@ class CalendarGrid:
         framed = state.with_columns(pl.col(pane).alias(START), end.alias(END))
         return framed.filter((pl.col(END) > after) & (pl.col(END) <= upto))
 
+    def pane_of(self, time: int) -> int:
+        return self._ask(self._panes, time)
+
     def first_kept(self, time: int) -> int:
         return self.pane_of(time)
 
     def next_end(self, time: int) -> int:
         return self.end_of_pane(self.pane_of(time))
+
+    def end_of_pane(self, pane: int) -> int:
+        return self._ask(self._ends, pane)
 
     def last_end(self, pane: int) -> int:
         return self.end_of_pane(pane)

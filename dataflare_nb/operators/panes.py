@@ -57,6 +57,7 @@ class Panes:
         self._fresh_rows = 0
         self._fresh_bytes = 0
         self._runs: list[pl.DataFrame] = []
+        self._last_pane = (0, 0)
         self.rows = 0
         self.released = 0
         """Rows whose panes have been taken or dropped."""
@@ -162,8 +163,8 @@ class Panes:
         if not self._agg.two_phase:
             yield piece
             return
-        start = self._grid.pane_of(piece.low)
-        ends = [self._grid.end_of_pane(start)]
+        start, end = self._pane_at(piece.low)
+        ends = [end]
         if piece.count >= CUT_ROWS:
             while piece.high >= ends[-1] and len(ends) < CUT_PANES:
                 ends.append(self._grid.end_of_pane(ends[-1]))
@@ -175,6 +176,14 @@ class Panes:
             yield replace(part, pane=start)
             start = end
         yield replace(piece, pane=start)
+
+    def _pane_at(self, time: int) -> tuple[int, int]:
+        """Return the borders of the pane of a time, most often those asked for last."""
+        start, end = self._last_pane
+        if not start <= time < end:
+            start = self._grid.pane_of(time)
+            self._last_pane = start, end = start, self._grid.end_of_pane(start)
+        return start, end
 
     def _reduced(self, pieces: list[_Piece]) -> pl.LazyFrame:
         """Return partials of `pieces`, each key once per pane, or their rows."""
