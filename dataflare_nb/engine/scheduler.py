@@ -21,6 +21,8 @@ from .stage import Done, Stage, Work
 STACK_BYTES = 8 << 20
 """Guest code needs at least 2 MiB of stack."""
 _GRACE, _HALT = 0.25, 0.9
+_WORTH_SECONDS, _WORTH_ROWS = 0.001, 8_192
+"""What takes less, or a batch with fewer rows, is not worth another worker: both would want the interpreter's lock."""
 _LONGEST_WAIT = 0.5
 _starting = threading.Lock()
 
@@ -163,24 +165,33 @@ class Scheduler:
                     work = self._next()
                 if self._more():
                     self.changed.notify()
+            begun = time.monotonic()
             try:
                 try:
                     done = self._do(work)
                 finally:
                     work.leave()
+                    work.stage.took(time.monotonic() - begun)
             except BaseException as error:
                 self._failed(work, error)
                 return
 
     def _more(self) -> bool:
-        """Tell whether it is worth waking another worker: waking one for nothing costs more than a small batch."""
+        """Tell whether there is work that another worker should be woken for."""
         return any(
             not stage.ended
             and (stage.parallel or not stage.running)
             and (stage.source is not None or any(len(channel) for channel in stage.inputs))
+            and self._worth(stage)
             and stage.room()
             for stage in self.stages
         )
+
+    @staticmethod
+    def _worth(stage: Stage) -> bool:
+        if stage.turn_seconds >= _WORTH_SECONDS:
+            return True
+        return stage.parallel and stage.inputs[0].rows >= _WORTH_ROWS
 
     def _over(self) -> bool:
         return self.stopping or self.error is not None or all(stage.ended for stage in self.stages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import math
 import threading
 from dataclasses import dataclass, field
 
@@ -117,6 +118,8 @@ class Stage:
     ended_ports: set[int] = field(default_factory=set)
     next_poll: float = 0.0
     empty_polls: int = 0
+    turn_seconds: float = math.inf
+    """What a turn takes of late; infinite before the first."""
     ended: bool = False
 
     @property
@@ -183,6 +186,11 @@ class Stage:
             return False
         awaited = self._next_port()
         return awaited is not None and not len(self.inputs[awaited]) and awaited in self.related[port]
+
+    def took(self, seconds: float) -> None:
+        """Learn from a turn."""
+        known = self.turn_seconds
+        self.turn_seconds = seconds if known == math.inf else known + (seconds - known) / 4
 
     def room(self) -> bool:
         """Tell whether what comes out will find room."""
