@@ -65,11 +65,16 @@ class Pace:
             self._changed = now
 
 
+_WIDTHS: dict[type[pl.DataType], int] = {
+    **dict.fromkeys((pl.Boolean, pl.Int8, pl.UInt8), 1),
+    **dict.fromkeys((pl.Int16, pl.UInt16), 2),
+    **dict.fromkeys((pl.Int32, pl.UInt32, pl.Float32, pl.Date), 4),
+    **dict.fromkeys((pl.Int64, pl.UInt64, pl.Float64, pl.Datetime, pl.Duration, pl.Time), 8),
+    **dict.fromkeys((pl.Int128, pl.UInt128, pl.Decimal), 16),
+}
+
+
 def row_width(schema: Schema) -> int | None:
     """Return the bytes of a row, None where they depend on what is in it."""
-    sizes = []
-    for dtype in schema.dtypes():
-        if not (dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean):
-            return None
-        sizes.append(pl.Series([None], dtype=dtype).to_physical().estimated_size())
-    return int(sum(sizes))
+    widths = [_WIDTHS.get(type(dtype)) for dtype in schema.dtypes()]
+    return None if None in widths else sum(width for width in widths if width)
