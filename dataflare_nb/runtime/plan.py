@@ -22,7 +22,8 @@ from ..operators.event_time import AssignEventTime
 from ..operators.functions import MapBatches
 from ..operators.grid import grid_of
 from ..operators.session import Sessions
-from ..operators.wasm import UdfStage, WasmStage
+from ..operators.udf import UdfStage
+from ..operators.wasm import WasmStage
 from ..operators.window import GridWindows
 from ..types import Clock, Operator, Schema, Sink, Source
 from ..windows import Count, Cumulative, Hopping, Session

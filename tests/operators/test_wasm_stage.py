@@ -22,7 +22,8 @@ from dataflare_nb.errors import (
     WasmTrap,
     WrongType,
 )
-from dataflare_nb.operators.wasm import UdfStage, WasmStage
+from dataflare_nb.operators.udf import UdfStage
+from dataflare_nb.operators.wasm import WasmStage
 from dataflare_nb.types import NEVER, Clock, EventTime, Operator, Side
 from dataflare_nb.wasm import Plugin, UdfFailed, WasmPluginConfig, udf
 
