@@ -34,14 +34,9 @@ def udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     if not hasattr(kernel, "facts"):
         raise GraphFormat(f"{at(item)}: the blob `{item.udf}` is no compiled @udf")
     require_columns(item, item.args, edge.schema)
-    for name, (param, kind) in zip(item.args, kernel.facts.params, strict=True):
-        dtype = edge.schema[name]
-        fits = {"float": dtype.is_numeric(), "int": dtype.is_integer(), "bool": dtype == pl.Boolean}[kind]
-        if not fits and dtype != pl.Null:
-            raise WrongType(
-                f"{at(item)} passes `{name}`, a {dtype}, as `{param}: {kind}` of @udf {kernel.facts.name}. "
-                f"Cast it first: .cast({{'{name}': ...}})"
-            )
+    wrong = kernel.mismatch(item.args, edge.schema)
+    if wrong is not None:
+        raise WrongType(f"{at(item)} passes {wrong}")
     if item.output is None:
         return replace(edge, sides={})
     schema = Schema({**edge.schema, item.output: kernel.dtype})

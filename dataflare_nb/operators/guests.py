@@ -11,20 +11,21 @@ from ..errors import BadOption, UnknownColumn, listing, nearest
 from ..types import Batch, Schema, Side
 
 OnError: TypeAlias = Literal["fail", "dead_letter"]
+OnUdfError: TypeAlias = Literal["fail", "null", "dead_letter"]
+POLICIES: tuple[str, ...] = ("fail", "dead_letter")
+UDF_POLICIES: tuple[str, ...] = ("fail", "null", "dead_letter")
 REASON = "reason"
 
 
-def invalid(rows: Batch, reasons: Sequence[str]) -> Side:
+def invalid(rows: Batch, reasons: Sequence[str] | pl.Series) -> Side:
     """Return rows for `.invalid`, each with its reason."""
     return Side("invalid", rows.with_columns(pl.Series(REASON, reasons, dtype=pl.String)))
 
 
-def check_on_error(on_error: str) -> None:
+def check_on_error(on_error: str, allowed: Sequence[str] = POLICIES) -> None:
     """Refuse a policy that is not known."""
-    if on_error not in ("fail", "dead_letter"):
-        raise BadOption(
-            f"on_error={on_error!r} is not 'fail' or 'dead_letter'.{nearest(on_error, ['fail', 'dead_letter'])}"
-        )
+    if on_error not in allowed:
+        raise BadOption(f"on_error={on_error!r} is not {listing(map(repr, allowed))}.{nearest(on_error, allowed)}")
 
 
 def check_columns(who: str, columns: Sequence[str], schema: Schema) -> None:

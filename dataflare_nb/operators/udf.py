@@ -9,15 +9,18 @@ import polars as pl
 
 from ..errors import BadOption, WrongType
 from ..types import Batch, Context, Output, Schema
-from ..wasm.kernel import Kernel, KernelPool, accepts
-from .guests import OnError, check_columns, check_on_error, invalid
+from ..wasm.kernel import Kernel
+from ..wasm.kernel_pool import KernelPool
+from .guests import UDF_POLICIES, OnUdfError, check_columns, check_on_error, invalid
 from .operator import BaseOperator
 
 
 class UdfStage(BaseOperator):
     """Call a compiled function on columns: its result is a column, or says which rows stay.
 
-    A row whose result is null does not pass a filter, as in Polars.
+    A result with fields becomes one column for each, or a struct if `output` gives it one name. A row whose
+    result is null does not pass a filter, as in Polars. What happens to a row on which the function would have
+    raised is said by `on_error`: the job fails, the result is null, or the row goes to `.invalid`.
     """
 
     parallel = True
@@ -28,16 +31,21 @@ class UdfStage(BaseOperator):
         args: Sequence[str],
         output: str | None = None,
         *,
+        outputs: Sequence[str] = (),
         mode: Literal["column", "filter"] = "column",
-        on_error: OnError = "fail",
+        on_error: OnUdfError = "fail",
     ) -> None:
-        check_on_error(on_error)
+        check_on_error(on_error, UDF_POLICIES)
         facts = kernel.facts
-        if mode == "filter" and facts.returns != "bool":
+        if mode == "filter" and (facts.record or facts.outputs[0].type != "bool"):
             raise WrongType(f"filter with {facts.name}: it returns {facts.returns}, and a filter needs bool")
         if len(args) != len(facts.params):
             raise BadOption(f"{facts.name} takes {len(facts.params)} columns and was given {len(args)}")
-        self._kernel, self._args, self._output = kernel, tuple(args), output or facts.name
+        if outputs and len(outputs) != len(facts.outputs):
+            raise BadOption(f"{facts.name} gives {len(facts.outputs)} columns and was given {len(outputs)} names")
+        self._kernel, self._args = kernel, tuple(args)
+        self._outputs = tuple(outputs) or (() if output else tuple(slot.name for slot in facts.outputs))
+        self._output = output
         self._mode, self._on_error = mode, on_error
         self._pool: KernelPool | None = None
 
@@ -45,15 +53,16 @@ class UdfStage(BaseOperator):
         """Return the schema after this stage, or say which column does not fit."""
         facts = self._kernel.facts
         check_columns(facts.name, self._args, input_schema)
-        for column, (param, kind) in zip(self._args, facts.params, strict=True):
-            if not accepts(kind, input_schema[column]):
-                raise WrongType(
-                    f"{facts.name}: column `{column}` is {input_schema[column]} and parameter `{param}` is {kind}; "
-                    f"cast it before with .cast or .with_columns"
-                )
+        wrong = self._kernel.mismatch(self._args, input_schema)
+        if wrong is not None:
+            raise WrongType(f"{facts.name} is given {wrong}")
         if self._mode == "filter":
             return input_schema
-        return pl.Schema({**input_schema, self._output: self._kernel.dtype})
+        if self._outputs:
+            made = {name: slot.dtype for name, slot in zip(self._outputs, facts.outputs, strict=True)}
+        else:
+            made = {str(self._output): self._kernel.dtype}
+        return pl.Schema({**input_schema, **made})
 
     def open(self, ctx: Context) -> None:
         super().open(ctx)
@@ -63,16 +72,18 @@ class UdfStage(BaseOperator):
         pool = self._pool = self._pool or KernelPool(self._kernel)
         columns = [batch.get_column(name) for name in self._args]
         if self._on_error == "fail":
-            yield self._with(batch, pool.call(columns))
+            yield self._with(batch, pool.columns(columns))
             return
-        result, failures = pool.call_apart(columns)
-        if not failures:
-            yield self._with(batch, result)
-            return
-        failed = pl.Series([failure.row for failure in failures], dtype=pl.UInt32)
-        stays = pl.select(~pl.int_range(batch.height, dtype=pl.UInt32).is_in(failed.implode())).to_series()
-        yield self._with(batch.filter(stays), result.filter(stays))
-        yield invalid(batch[failed], [f"{failure.reason} ({failure.place})" for failure in failures])
+        found = pool.apart(columns)
+        if found.failed is None:
+            yield self._with(batch, found.columns)
+        elif self._on_error == "null":
+            yield self._with(batch, found.nulled())
+        else:
+            fine = found.failed == 0
+            yield self._with(batch.filter(fine), [column.filter(fine) for column in found.columns])
+            bad = found.failed.filter(~fine)
+            yield invalid(batch.filter(~fine), pool.reasons(bad))
 
     def interrupt(self) -> None:
         if self._pool is not None:
@@ -83,7 +94,9 @@ class UdfStage(BaseOperator):
             self._pool.close()
             self._pool = None
 
-    def _with(self, batch: Batch, result: pl.Series) -> Batch:
+    def _with(self, batch: Batch, result: Sequence[pl.Series]) -> Batch:
         if self._mode == "filter":
-            return batch.filter(result)
-        return batch.with_columns(result.alias(self._output))
+            return batch.filter(result[0])
+        if self._outputs:
+            return batch.with_columns([s.alias(name) for s, name in zip(result, self._outputs, strict=True)])
+        return batch.with_columns(KernelPool.packed(self._kernel.facts, result).alias(str(self._output)))

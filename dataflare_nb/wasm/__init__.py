@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .bundled import bundled_plugin, bundled_plugins
-from .kernel import Kernel, KernelPool, UdfFailed
+from .kernel import Kernel, UdfFailed
+from .kernel_pool import KernelPool
 from .plugin import Plugin, PluginType, WasmPluginConfig
 from .policy import SecurityPolicy
 from .session import Session

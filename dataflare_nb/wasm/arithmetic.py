@@ -6,13 +6,21 @@ import ast
 from collections.abc import Callable
 
 from ..errors import UdfError
+from . import words
+from .refusals import NUMBERS_ONLY
 from .source import Source
 from .unit import Frame, Unit
-from .values import FLOATS, INT_MAX, INT_MIN, INTS, Kind, Value, as_float, as_int, constant
+from .values import FLOATS, INT_MAX, INT_MIN, INTS, NUMBERS, Kind, Value, as_float, as_int, constant
 
 _FLOAT_OPS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
+_FLOAT_ZERO = {
+    ast.Div: words.FLOAT_DIVISION,
+    ast.FloorDiv: words.FLOAT_FLOOR_DIVISION,
+    ast.Mod: words.FLOAT_MODULO,
+}
+_INT_ZERO = {ast.Div: words.INT_DIVISION, ast.FloorDiv: words.INT_FLOOR_DIVISION, ast.Mod: words.INT_MODULO}
 _BIT_OPS = {ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}
-_SPOKEN = {
+SIGNS = {
     ast.Add: "+",
     ast.Sub: "-",
     ast.Mult: "*",
@@ -27,9 +35,9 @@ _SPOKEN = {
     ast.BitOr: "|",
     ast.BitXor: "^",
 }
+UNARY = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
 _MOST_POWER = 64
 NO_64_BITS = "the result does not fit into 64 bits"
-NUMBERS_ONLY = "only numbers and bools can be compiled; use .map_batches for text and objects"
 
 
 class Arithmetic:
@@ -51,6 +59,8 @@ class Arithmetic:
 
     def unary(self, node: ast.UnaryOp, value: Value) -> Value:
         """Compile `-`, `+` or `~` of a value."""
+        if value.kind not in NUMBERS:
+            raise self.source.error(node, f"`{UNARY[type(node.op)]}` takes a number, not {value.kind.spoken}")
         if value.number is not None and value.kind in INTS | {Kind.BOOL}:
             number = int(value.number)
             folded = {ast.USub: -number, ast.UAdd: number, ast.Invert: ~number}[type(node.op)]
@@ -79,8 +89,10 @@ class Arithmetic:
 
     def binary(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
         """Compile `left op right`."""
-        sign = _SPOKEN[type(node.op)]
+        sign = SIGNS[type(node.op)]
         kinds = {left.kind, right.kind}
+        if not kinds <= NUMBERS:
+            raise self.source.error(node, f"`{sign}` takes numbers, not {left.kind.spoken} and {right.kind.spoken}")
         if isinstance(node.op, ast.Pow):
             return self._power(node, left, right)
         if type(node.op) in _BIT_OPS:
@@ -99,7 +111,7 @@ class Arithmetic:
         check = ""
         if not right.number:
             zero = f"(f64.eq (local.get {y}) (f64.const 0))"
-            check = self.failing(zero, "ZeroDivisionError", "division by zero", node)
+            check = self.failing(zero, "ZeroDivisionError", _FLOAT_ZERO[type(node.op)], node)
         if isinstance(node.op, ast.Div):
             result = f"(f64.div (local.get {x}) (local.get {y}))"
         else:
@@ -138,7 +150,7 @@ class Arithmetic:
                 return block(f"(if {small} (then) (else {checked})) (i64.mul {a} {b})")
             case ast.LShift() | ast.RShift():
                 return self._shift(node, block, overflow, a, b, c, r)
-        zero = self.failing(f"(i64.eqz {b})", "ZeroDivisionError", "division by zero", node)
+        zero = self.failing(f"(i64.eqz {b})", "ZeroDivisionError", _INT_ZERO.get(type(node.op), ""), node)
         zero = "" if right.number else zero
         match node.op:
             case ast.Div():
@@ -155,7 +167,7 @@ class Arithmetic:
                 rest = f"(local.set {r} (i64.rem_s {a} {b}))"
                 adjust = f"(i32.and (i64.ne {c} (i64.const 0)) (i64.lt_s (i64.xor {c} {b}) (i64.const 0)))"
                 return block(f"{zero} {rest} (i64.add {c} (select {b} (i64.const 0) {adjust}))")
-        raise self.source.error(node, f"`{_SPOKEN[type(node.op)]}` cannot be compiled; {NUMBERS_ONLY}")
+        raise self.source.error(node, f"`{SIGNS[type(node.op)]}` cannot be compiled; {NUMBERS_ONLY}")
 
     def _shift(
         self,
@@ -167,7 +179,7 @@ class Arithmetic:
         c: str,
         r: str,
     ) -> Value:
-        negative = self.failing(f"(i64.lt_s {b} (i64.const 0))", "ValueError", "negative shift count", node)
+        negative = self.failing(f"(i64.lt_s {b} (i64.const 0))", "ValueError", words.NEGATIVE_SHIFT, node)
         if isinstance(node.op, ast.RShift):
             most = f"(select {b} (i64.const 63) (i64.lt_u {b} (i64.const 63)))"
             return block(f"{negative} (i64.shr_s {a} {most})")
@@ -197,7 +209,7 @@ class Arithmetic:
             return Value(f"(i32.{name} {left.code} {right.code})", Kind.BOOL)
         if {left.kind, right.kind} & FLOATS:
             raise self.source.error(
-                node, f"`{_SPOKEN[type(node.op)]}` takes ints or bools; in a function, use `and`, `or`, `not`"
+                node, f"`{SIGNS[type(node.op)]}` takes ints or bools; in a function, use `and`, `or`, `not`"
             )
         return Value(f"(i64.{name} {as_int(left)} {as_int(right)})", Kind.INT)
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import wasmtime
 
 from ..errors import UdfError
+from . import words
+from .columns import Slot
 from .helpers import closure
-from .kernel import ENTRY, WIDTHS, Facts, Kernel, Layout, attach_facts
+from .kernel import ENTRY, Facts, Kernel, attach_facts
+from .kernel_layout import CHUNK, DATA, ERRORS, HEAD, NULLS, VALID, WORDS, Layout
+from .refusals import instead_of_calling
+from .rows import cleared, loaded, ranged, stored
+from .signature import Signature
 from .source import Source
 from .statements import Body
-from .unit import Frame, Unit, outside
-from .values import Kind
+from .unit import Frame, Inner, Unit, absence, outside, results, variable
+from .values import Kind, Type, Value
 from .vector import vector_loop
-
-_LOAD = {"float": "f64.load", "int": "i64.load", "bool": "i32.load8_u"}
-_STORE = {"float": "f64.store", "int": "i64.store", "bool": "i32.store8"}
-_ZERO = {"float": "(f64.const 0)", "int": "(i64.const 0)", "bool": "(i32.const 0)"}
 
 
 class Compiled(Protocol):
@@ -30,140 +33,192 @@ class Compiled(Protocol):
     @property
     def source(self) -> Source: ...
     @property
-    def params(self) -> tuple[tuple[str, str], ...]: ...
-    @property
-    def returns(self) -> str: ...
+    def signature(self) -> Signature: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Itself:
+    """A function that is being compiled, as it sees itself."""
+
+    function: Callable[..., Any]
+    source: Source
+    signature: Signature
 
 
 def compile_function(
     function: Callable[..., Any],
     source: Source,
-    params: Sequence[tuple[str, str]],
-    returns: str,
+    signature: Signature,
     *,
     is_compiled: Callable[[Any], bool],
     time_ms: int,
-) -> Kernel:
-    """Compile a function of numbers to a function of columns."""
+) -> tuple[Kernel, str]:
+    """Compile a function of values to a function of columns; return it and its text."""
     unit = Unit()
-    names = outside(function)
+    target = _Itself(function, source, signature)
+    frame_of = _Frames(unit, is_compiled)
+    outputs = signature.returns.slots
+    body = frame_of.body(target)
 
-    def inner(target: Any, node: ast.Call) -> tuple[str, Sequence[Kind], Kind]:
-        if not is_compiled(target):
-            name = ast.unparse(node.func)
-            raise caller.error(node, f"`{name}` cannot be called from compiled code; {_instead(target, name)}")
-        return _inner_function(unit, target, is_compiled)
+    def leave(values: Sequence[Value]) -> str:
+        return " ".join([*(stored(i, *pair) for i, pair in enumerate(zip(outputs, values, strict=True))), "(br $row)"])
 
-    caller = source
-    kinds = [(name, Kind(kind)) for name, kind in params]
-    body = Body(source, names, unit, inner, kinds, Kind(returns))
-    code, frame = body.compile(lambda: Frame(lambda value: f"(br $result {value})", "(br $failed)"))
-    vector = vector_loop(source, names, params, returns, unit)
-    text = _module(unit, params, returns, code, frame, vector)
+    code, frame = body.compile(lambda: Frame(leave, "(br $failed)"))
+    vector = vector_loop(source, outside(function), signature, unit)
+    text = _module(unit, source, signature, code, frame, vector)
     try:
         module = bytes(wasmtime.wat2wasm(text))
     except wasmtime.WasmtimeError as error:  # pragma: no cover - a mistake of the compiler
         raise UdfError(f"{source.place(source.tree)}: the compiler made a module that does not hold: {error}") from None
     facts = Facts(
         name=function.__name__,
-        params=tuple(params),
-        returns=returns,
+        params=signature.params,
+        outputs=outputs,
+        record=signature.returns.record,
         sites=tuple(unit.sites),
         metered=unit.loops,
         vector=bool(vector),
         time_ms=time_ms,
     )
-    return Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first))
+    return Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first)), text
 
 
-def _inner_function(
-    unit: Unit, target: Compiled, is_compiled: Callable[[Any], bool]
-) -> tuple[str, Sequence[Kind], Kind]:
-    """Compile a udf that another one calls, once, as a function of its own."""
-    name = unit.names.setdefault(id(target), f"${target.function.__name__}.{len(unit.names)}")
-    kinds = [(param, Kind(kind)) for param, kind in target.params]
-    returns = Kind(target.returns)
-    if name not in unit.functions:
-        unit.functions[name] = ""
-        source = target.source
+class _Frames:
+    """Compile the functions of one module, each once."""
 
-        def inner(other: Any, node: ast.Call) -> tuple[str, Sequence[Kind], Kind]:
-            if not is_compiled(other):
+    def __init__(self, unit: Unit, is_compiled: Callable[[Any], bool]) -> None:
+        self._unit, self._is_compiled = unit, is_compiled
+
+    def body(self, target: Compiled) -> Body:
+        """Return what compiles a function's statements."""
+        names = outside(target.function)
+        own = target.source.tree.name
+        if getattr(names.get(own), "function", None) is not target.function:
+            # The name is bound only after the decorator has run; inside, it means the function itself.
+            names[own] = _Itself(target.function, target.source, target.signature)
+
+        def inner(found: Any, node: ast.Call) -> Inner:
+            if not isinstance(found, _Itself) and not self._is_compiled(found):
                 called = ast.unparse(node.func)
-                raise source.error(node, f"`{called}` cannot be called from compiled code; {_instead(other, called)}")
-            return _inner_function(unit, other, is_compiled)
+                way = instead_of_calling(found, called)
+                raise target.source.error(node, f"`{called}` cannot be called from compiled code; {way}")
+            return self.function(found)
 
-        body = Body(source, outside(target.function), unit, inner, kinds, returns)
-        fail = f"(return ({returns.wat}.const 0))"
-        code, frame = body.compile(lambda: Frame(lambda value: f"(return {value})", fail))
-        heads = " ".join(f"(param $p{i} {kind.wat})" for i, (_, kind) in enumerate(kinds))
-        moves = " ".join(f"(local.set $v_{param} (local.get $p{i}))" for i, (param, _) in enumerate(kinds))
+        params = [(slot.name, Type(Kind(slot.type), slot.optional)) for slot in target.signature.params]
+        return Body(target.source, names, self._unit, inner, params, target.signature.returns)
+
+    def function(self, target: Compiled) -> Inner:
+        """Compile a udf that another one calls, as a function of its own."""
+        unit, signature = self._unit, target.signature
+        key = id(target.function)
+        if key in unit.inner:
+            inner = unit.inner[key]
+            if not unit.functions[inner.name]:
+                inner = unit.inner[key] = inner.again()
+                unit.loops = True
+            return inner
+        name = f"${target.function.__name__}.{len(unit.inner)}"
+        if not name.isascii():
+            name = f"$udf.{len(unit.inner)}"
+        unit.inner[key] = Inner(name, signature.params, signature.defaults, signature.returns)
+        unit.functions[name] = ""
+        outputs = signature.returns.slots
+        zeros = " ".join(f"({wat}.const 0)" for wat in results(outputs))
+
+        def leave(values: Sequence[Value]) -> str:
+            parts = []
+            for slot, value in zip(outputs, values, strict=True):
+                parts += [value.code, value.none or "(i32.const 0)"] if slot.optional else [value.code]
+            return f"(return {' '.join(parts)})"
+
+        code, frame = self.body(target).compile(lambda: Frame(leave, f"(return {zeros})"))
+        heads = " ".join(f"(param $p{i} {wat})" for i, wat in enumerate(results(signature.params)))
+        places = iter(range(2 * len(signature.params)))
+        moves = []
+        for slot in signature.params:
+            moves.append(f"(local.set {variable(slot.name)} (local.get $p{next(places)}))")
+            if slot.optional:
+                moves.append(f"(local.set {absence(slot.name)} (local.get $p{next(places)}))")
+        gives = " ".join(results(outputs))
         unit.functions[name] = (
-            f"(func {name} {heads} (result {returns.wat}) {frame.declarations()} {moves} {code} unreachable)"
+            f"(func {name} {heads} (result {gives}) {frame.declarations()} {' '.join(moves)} {code} unreachable)"
         )
-    return name, [kind for _, kind in kinds], returns
+        return unit.inner[key]
 
 
 def _module(
-    unit: Unit, params: Sequence[tuple[str, str]], returns: str, code: str, frame: Frame, vector: tuple[str, str] | None
+    unit: Unit, source: Source, signature: Signature, code: str, frame: Frame, vector: tuple[str, str] | None
 ) -> str:
-    pages = -(-Layout.of([kind for _, kind in params], returns).end // 65536)
-    heads = " ".join(f"(param $in{i} i32)" for i in range(len(params)))
-    loads = " ".join(
-        f"(local.set $v_{name} {loaded(i, kind, frame.kinds[name])})" for i, (name, kind) in enumerate(params)
+    params, outputs = signature.params, signature.returns.slots
+    pages = -(-Layout.of(params, outputs).end // 65536)
+    names, fetches = _table(params, outputs)
+    loads = " ".join(loaded(i, slot) for i, slot in enumerate(params))
+    checks = " ".join(
+        ranged(slot, unit.site("OverflowError", words.DATE_RANGE, source, source.tree), "(br $failed)")
+        for slot in params
+        if slot.type in ("datetime", "date")
     )
-    out = address("$out", returns)
+    zeros = " ".join(cleared(i, slot) for i, slot in enumerate(outputs))
     locals_, loop = vector or ("", "")
+    if any(slot.optional for slot in outputs):
+        unit.helpers.add("clear_bit")
     return f"""(module
-  (memory (export "memory") {pages} {pages})
+  (memory (export "memory") {pages})
   (global $error (mut i32) (i32.const 0))
+  (global $depth (mut i32) (i32.const 0))
 {closure(unit.helpers)}
   {" ".join(unit.functions.values())}
-  ;; Work on rows [row, rows). Return -1, or the failing row shifted by 16 and the place that failed.
-  (func (export "{ENTRY}") (param $row i32) (param $rows i32) (param $valid i32) {heads} (param $out i32) (result i64)
-    {frame.declarations()} {locals_}
+  ;; Compute rows [row, rows). Return the first failing row shifted by 16 and the place that failed,
+  ;; or -1 less the number of rows that failed if the table says where to note them.
+  (func (export "{ENTRY}") (param $row i32) (param $rows i32) (param $table i32) (result i64)
+    (local $valid i32) (local $errors i32) (local $failures i64)
+    {" ".join(f"(local {name} i32)" for name in names)} {frame.declarations()} {locals_}
     (global.set $error (i32.const 0))
+    (local.set $valid {_word(VALID)}) (local.set $errors {_word(ERRORS)})
+    {" ".join(fetches)}
     (block $done
-      (block $failed
-        (loop $next
-          {loop}
-          (br_if $done (i32.ge_u (local.get $row) (local.get $rows)))
-          (block $null
-            (if (local.get $valid) (then
-              (if (i32.eqz (i32.and (i32.const 1) (i32.shr_u
-                    (i32.load8_u (i32.add (local.get $valid) (i32.shr_u (local.get $row) (i32.const 3))))
-                    (i32.and (local.get $row) (i32.const 7)))))
-                (then ({_STORE[returns]} {out} {_ZERO[returns]}) (br $null)))))
-            {loads}
-            ({_STORE[returns]} {out} (block $result (result {Kind(returns).wat}) {code} unreachable)))
-          (local.set $row (i32.add (local.get $row) (i32.const 1)))
-          (br $next)))
-      (return (i64.or (i64.shl (i64.extend_i32_u (local.get $row)) (i64.const 16))
-        (i64.extend_i32_u (global.get $error)))))
-    (i64.const -1))
+      (loop $next
+        {loop}
+        (br_if $done (i32.ge_u (local.get $row) (local.get $rows)))
+        (block $row
+          (block $blank
+            (block $failed
+              (if (local.get $valid) (then
+                (br_if $blank (i32.eqz (i32.and (i32.const 1) (i32.shr_u
+                  (i32.load8_u (i32.add (local.get $valid) (i32.shr_u (local.get $row) (i32.const 3))))
+                  (i32.and (local.get $row) (i32.const 7))))))))
+              {loads} {checks}
+              {code} unreachable)
+            (if (i32.eqz (local.get $errors)) (then
+              (return (i64.or (i64.shl (i64.extend_i32_u (local.get $row)) (i64.const 16))
+                (i64.extend_i32_u (global.get $error))))))
+            (i32.store16 (i32.add (local.get $errors) (i32.shl (local.get $row) (i32.const 1))) (global.get $error))
+            (local.set $failures (i64.add (local.get $failures) (i64.const 1)))
+            (global.set $error (i32.const 0)) (global.set $depth (i32.const 0)))
+          {zeros})
+        (local.set $row (i32.add (local.get $row) (i32.const 1)))
+        (br $next)))
+    (i64.sub (i64.const -1) (local.get $failures)))
 )"""
 
 
-def address(column: str, kind: str) -> str:
-    """Return code for where the row stands in a column."""
-    row = "(local.get $row)"
-    scaled = f"(i32.shl {row} (i32.const 3))" if WIDTHS[kind] == 8 else row
-    return f"(i32.add (local.get {column}) {scaled})"
+def _table(params: Sequence[Slot], outputs: Sequence[Slot]) -> tuple[list[str], list[str]]:
+    """Return the locals that hold the addresses of columns, and the code that reads them from the table."""
+    names, code = [], []
+    columns = [(f"$in{i}", f"$none_in{i}", slot) for i, slot in enumerate(params)]
+    columns += [(f"$out{i}", f"$none_out{i}", slot) for i, slot in enumerate(outputs)]
+    for number, (data, nulls, slot) in enumerate(columns):
+        first = HEAD + WORDS * number
+        names.append(data)
+        code.append(f"(local.set {data} {_word(first + DATA)})")
+        if slot.optional:
+            names.append(nulls)
+            code.append(f"(local.set {nulls} {_word(first + NULLS)})")
+    return names, code
 
 
-def loaded(index: int, kind: str, local: Kind) -> str:
-    """Return code for the row's value in a column; a parameter that is also given floats lives as one."""
-    code = f"({_LOAD[kind]} {address(f'$in{index}', kind)})"
-    return f"(f64.convert_i64_s {code})" if kind == "int" and local.wat == "f64" else code
+def _word(number: int) -> str:
+    return f"(i32.load offset={4 * number} (local.get $table))"
 
 
-def _instead(target: Any, name: str) -> str:
-    module = getattr(target, "__module__", "") or ""
-    if module == "math":
-        method = name.split(".")[-1]
-        return f"it is not the same in every C library; use Polars before or after: pl.col(...).{method}()"
-    if module.split(".")[0] == "numpy":
-        return "use the function of the same name in `math`, or a Polars expression"
-    if callable(target) and hasattr(target, "__code__"):
-        return f"decorate `{name}` with @flare.udf too"
-    return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and math.sqrt, floor, ceil, isnan ..."
+assert CHUNK < 1 << 48

@@ -7,31 +7,17 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .arithmetic import NUMBERS_ONLY, Arithmetic
-from .intrinsics import INTRINSICS, Intrinsic
+from .arithmetic import Arithmetic
+from .calling import Calls
+from .comparing import Comparisons
+from .refusals import refusal
 from .source import Source
-from .unit import Frame, Unit
-from .values import (
-    FLOATS,
-    INTS,
-    Kind,
-    Value,
-    as_float,
-    as_int,
-    as_kind,
-    join,
-    truth,
-)
+from .unit import Flow, Frame, Inner, Unit, absence, variable
+from .values import NONE, Kind, Type, Value, as_kind, joined, truth
 
-_COMPARISONS = {
-    ast.Eq: ("eq", "eq"),
-    ast.NotEq: ("ne", "ne"),
-    ast.Lt: ("lt", "lt_s"),
-    ast.LtE: ("le", "le_s"),
-    ast.Gt: ("gt", "gt_s"),
-    ast.GtE: ("ge", "ge_s"),
-}
-_MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
+
+class Unsettled(Exception):  # noqa: N818 - a signal, not an error
+    """So far only None is known for a variable; the next pass may know more."""
 
 
 def pick(condition: str, wat: str, then: str, other: str) -> str:
@@ -39,8 +25,11 @@ def pick(condition: str, wat: str, then: str, other: str) -> str:
     return f"(if (result {wat}) {condition} (then {then}) (else {other}))"
 
 
-class Expressions(Arithmetic):
-    """Compile the expressions of one function into a frame."""
+class Expressions(Calls, Comparisons, Arithmetic):
+    """Compile the expressions of one function into a frame.
+
+    What is known at a place of the code, the frame's `flow`, is brought along in the order of evaluation.
+    """
 
     def __init__(
         self,
@@ -48,199 +37,332 @@ class Expressions(Arithmetic):
         names: Mapping[str, Any],
         unit: Unit,
         frame: Frame,
-        inner: Callable[[Any, ast.Call], tuple[str, Sequence[Kind], Kind]],
+        inner: Callable[[Any, ast.Call], Inner],
+        first_line: dict[str, int],
     ) -> None:
         super().__init__(source, unit, frame)
-        self.names, self._inner = names, inner
+        self.names, self.inner = names, inner
+        self._first_line = first_line
 
     # ---- what statements use ----
 
     def value(self, node: ast.expr) -> Value:
-        """Compile an expression."""
+        """Compile an expression that leaves a value, which is not None."""
+        found = self.maybe(node)
+        if found.kind is Kind.RECORD:
+            raise self.source.error(node, refusal(ast.Tuple))
+        if found.kind is Kind.NONE:
+            raise self.source.error(node, "this is None here, and a value is needed")
+        if found.none is not None:
+            raise self.source.error(
+                node, f"`{ast.unparse(node)}` may be None here; test it first: `if {ast.unparse(node)} is not None:`"
+            )
+        return found
+
+    def maybe(self, node: ast.expr) -> Value:
+        """Compile an expression of any kind, also one that may be None."""
         match node:
+            case ast.Constant(value=None):
+                return NONE
             case ast.Constant(value=bool() | int() | float() as number):
                 return self.constant(number, node)
-            case ast.Name(id=name) if name in self.frame.kinds:
+            case ast.Name(id=name) if self.is_local(name):
                 return self._local(name, node)
-            case ast.Name() | ast.Attribute():
-                return self._outer(node)
-            case ast.UnaryOp(op=ast.Not()):
+            case ast.NamedExpr(target=ast.Name(id=name), value=inner):
+                return self._walrus(name, self.maybe(inner), node)
+            case ast.UnaryOp(op=ast.Not()) | ast.Compare():
                 return Value(self.condition(node), Kind.BOOL)
             case ast.UnaryOp(operand=operand):
                 return self.unary(node, self.value(operand))
             case ast.BinOp():
                 return self.binary(node, self.value(node.left), self.value(node.right))
-            case ast.Compare():
-                return Value(self._compare(node), Kind.BOOL)
             case ast.BoolOp():
                 return self._choice_of(node)
             case ast.IfExp():
                 return self._ternary(node)
             case ast.Call():
-                return self._call(node)
-        raise self.source.error(node, f"{_described(node)} cannot be compiled; {NUMBERS_ONLY}")
+                return self.call(node)
+            case ast.Tuple(elts=parts) if not any(isinstance(part, ast.Starred) for part in parts):
+                return self.record([self.maybe(part) for part in parts], node)
+            case ast.Subscript(value=owner) if self.is_value(owner):
+                return self._item(node)
+            case ast.Attribute(value=owner) if self.is_value(owner):
+                return self.attribute(node)
+            case ast.Name() | ast.Attribute():
+                return self.known(self.static(node), node)
+        raise self.source.error(node, refusal(node))
+
+    def test(self, node: ast.expr) -> tuple[str, Flow, Flow]:
+        """Compile an expression of which only the truth matters; return also what holds if it is true, or false."""
+        match node:
+            case ast.BoolOp(op=op, values=parts):
+                stops = isinstance(op, ast.Or)
+                codes, ends = [], []
+                for part in parts:
+                    code, *flows = self.test(part)
+                    codes.append(code)
+                    ends.append(flows[not stops])
+                    last = self.frame.flow = flows[stops]
+                code = codes.pop()
+                for earlier in reversed(codes):
+                    code = (
+                        pick(earlier, "i32", "(i32.const 1)", code)
+                        if stops
+                        else pick(earlier, "i32", code, "(i32.const 0)")
+                    )
+                end = Flow.meet(ends)
+                return (code, end, last) if stops else (code, last, end)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                code, true, false = self.test(operand)
+                return f"(i32.eqz {code})", false, true
+            case ast.Compare():
+                return self.compared(node)
+        found = self.maybe(node)
+        if found.kind is Kind.RECORD:
+            raise self.source.error(node, refusal(ast.Tuple))
+        true, false = self.frame.flow.copy(), self.frame.flow.copy()
+        match node:
+            case ast.Name(id=name) | ast.NamedExpr(target=ast.Name(id=name)):
+                true.present.add(name)
+        return truth(found), true, false
 
     def condition(self, node: ast.expr) -> str:
-        """Compile an expression of which only the truth matters."""
-        match node:
-            case ast.BoolOp(op=ast.And(), values=parts):
-                code = self.condition(parts[-1])
-                for part in reversed(parts[:-1]):
-                    code = pick(self.condition(part), "i32", code, "(i32.const 0)")
-                return code
-            case ast.BoolOp(op=ast.Or(), values=parts):
-                code = self.condition(parts[-1])
-                for part in reversed(parts[:-1]):
-                    code = pick(self.condition(part), "i32", "(i32.const 1)", code)
-                return code
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return f"(i32.eqz {self.condition(operand)})"
-        return truth(self.value(node))
+        """Compile an expression of which only the truth matters, whatever it tells about names."""
+        code, true, false = self.test(node)
+        self.frame.flow = Flow.meet([true, false])
+        return code
 
     # ---- names and numbers ----
 
+    def is_local(self, name: str) -> bool:
+        """Whether a name is a variable of the function."""
+        return name in self.frame.types or name in self.frame.records
+
+    def is_value(self, node: ast.expr) -> bool:
+        """Whether an expression gives a value, and not a module or class known from outside."""
+        match node:
+            case ast.Name(id=name):
+                return self.is_local(name) or not isinstance(self.static(node), (types.ModuleType, type))
+            case ast.Attribute(value=owner):
+                return self.is_value(owner) or not isinstance(self.static(node), (types.ModuleType, type))
+        return True
+
     def _local(self, name: str, node: ast.AST) -> Value:
-        if name not in self.frame.assigned:
+        if name not in self.frame.flow.assigned:
             raise self.source.error(
                 node, f"`{name}` has no value on every way to here; give it one before the `if` or the loop"
             )
-        return Value(f"(local.get $v_{name})", self.frame.kinds[name])
+        fields = self.frame.records.get(name)
+        if fields is not None:
+            parts = tuple(self._local(f"{name}.{i}", node) for i in range(len(fields)))
+            return Value("", Kind.RECORD, parts=parts, fields=fields)
+        kept = self.frame.types[name]
+        present = name in self.frame.flow.present
+        if kept.kind is Kind.NONE:
+            if present:
+                raise Unsettled
+            return NONE
+        none = f"(local.get {absence(name)})" if kept.optional and not present else None
+        return Value(f"(local.get {variable(name)})", kept.kind, none=none)
+
+    def assign(self, name: str, value: Value, node: ast.AST) -> str:
+        """Return code that gives a variable a value."""
+        flow = self.frame.flow
+        if value.kind is Kind.RECORD:
+            self._assign_record(name, value, node)
+            flow.assigned.add(name)
+            stores = [self.assign(f"{name}.{i}", part, node) for i, part in enumerate(value.parts)]
+            return " ".join([value.code, *stores])
+        before = self.frame.types.get(name)
+        line = self._first_line.setdefault(name, self.source.line(node))
+        kept = joined([before or value.type, value.type])
+        if kept is None or name in self.frame.records:
+            where = f"on line {line}" if line != self.source.line(node) else "as a parameter"
+            was = "a tuple" if name in self.frame.records or before is None else before.spoken
+            raise self.source.error(
+                node,
+                f"`{name.partition('.')[0]}` is {was} {where} and {value.type.spoken} here; "
+                "convert one of them, or use another name",
+            )
+        self.frame.types[name] = kept
+        flow.assigned.add(name)
+        (flow.present.add if value.none is None else flow.present.discard)(name)
+        code = f"(local.set {variable(name)} {as_kind(value, kept.kind)})"
+        if kept.optional:
+            code += f" (local.set {absence(name)} {value.none or '(i32.const 0)'})"
+        return code
+
+    def _assign_record(self, name: str, value: Value, node: ast.AST) -> None:
+        known = self.frame.records.setdefault(name, value.fields)
+        if known != value.fields or name in self.frame.types:
+            raise self.source.error(node, f"`{name}` is something else before; use another name for this tuple")
+
+    def _walrus(self, name: str, value: Value, node: ast.AST) -> Value:
+        if value.kind is Kind.RECORD:
+            raise self.source.error(node, "a tuple is assigned on a line of its own")
+        code = self.assign(name, value, node)
+        found = self._local(name, node)
+        return Value(f"(block (result {found.kind.wat}) {code} {found.code})", found.kind, none=found.none)
 
     def static(self, node: ast.expr) -> Any:
         """Return the Python object that a name or attribute stands for, outside the function."""
         if isinstance(node, ast.Name):
-            if node.id in self.frame.kinds:
-                raise self.source.error(node, f"`{node.id}` is a number here, without attributes or calls")
+            if self.is_local(node.id):
+                raise self.source.error(node, f"`{node.id}` is a value here and cannot be called")
             if node.id not in self.names:
                 raise self.source.error(node, f"`{node.id}` is not known where the function is defined")
             return self.names[node.id]
         if isinstance(node, ast.Attribute):
             owner = self.static(node.value)
-            if isinstance(owner, types.ModuleType) and hasattr(owner, node.attr):
+            if isinstance(owner, (types.ModuleType, type)) and hasattr(owner, node.attr):
                 return getattr(owner, node.attr)
-        raise self.source.error(node, f"{_described(node)} cannot be compiled; {NUMBERS_ONLY}")
+        raise self.source.error(node, refusal(node))
 
-    def _outer(self, node: ast.Name | ast.Attribute) -> Value:
-        found = self.static(node)
+    def known(self, found: Any, node: ast.AST) -> Value:
+        """Compile an object that is known from outside."""
+        if found is None:
+            return NONE
         if type(found) in (bool, int, float):
             return self.constant(found, node)
+        if type(found) is tuple:
+            return self.record([self.known(part, node) for part in found], node)
         raise self.source.error(
-            node, f"`{ast.unparse(node)}` is {type(found).__name__}; a compiled function sees numbers and other udfs"
+            node,
+            f"`{ast.unparse(node)}` is {type(found).__name__}; "
+            "a compiled function sees numbers, dates, tuples of them, and other udfs",
         )
 
-    # ---- comparisons and choices ----
+    # ---- tuples ----
 
-    def _compare(self, node: ast.Compare) -> str:
-        left = self.value(node.left)
-        result: list[str] = []
-        for i, (op, right_node) in enumerate(zip(node.ops, node.comparators, strict=True)):
-            if type(op) not in _COMPARISONS:
-                raise self.source.error(node, "`in` and `is` cannot be compiled; compare with == and join with `or`")
-            right = self.value(right_node)
-            if i + 1 < len(node.ops) and right.number is None:
-                name = self.frame.temporary(right.kind.wat)
-                kept = Value(f"(local.tee {name} {right.code})", right.kind)
-                result.append(self._compared(op, left, kept))
-                left = Value(f"(local.get {name})", right.kind)
-            else:
-                result.append(self._compared(op, left, right))
-                left = right
-        code = result[-1]
-        for part in reversed(result[:-1]):
-            code = pick(part, "i32", code, "(i32.const 0)")
-        return code
+    def record(self, values: Sequence[Value], node: ast.AST, fields: Sequence[str] | None = None) -> Value:
+        """Return a tuple, its values evaluated in order."""
+        code, parts = [], []
+        for value in values:
+            if value.kind is Kind.RECORD:
+                raise self.source.error(node, "a tuple inside a tuple cannot be compiled; write its values out")
+            if value.number is not None or value.kind is Kind.NONE:
+                parts.append(value)
+                continue
+            held, part = self.hold(value)
+            code.append(held)
+            parts.append(part)
+        names = tuple(fields) if fields is not None else tuple(map(str, range(len(values))))
+        return Value(" ".join(code), Kind.RECORD, parts=tuple(parts), fields=names)
 
-    def _compared(self, op: ast.cmpop, left: Value, right: Value) -> str:
-        floats, ints = _COMPARISONS[type(op)]
-        if not {left.kind, right.kind} & FLOATS:
-            return f"(i64.{ints} {as_int(left)} {as_int(right)})"
-        exact = Kind.INT not in {left.kind, right.kind}
-        if exact:
-            return f"(f64.{floats} {as_float(left)} {as_float(right)})"
-        self.unit.helpers.add("compare")
-        # The helper takes the int first; what is written first is still evaluated first.
-        if right.kind is Kind.INT:
-            held = self.frame.temporary("f64")
-            code = f"(local.set {held} {as_float(left)}) (call $compare {right.code} (local.get {held}))"
-            return _ordered(f"(block (result i32) {code})", _MIRRORED[floats])
-        return _ordered(f"(call $compare {left.code} {as_float(right)})", floats)
+    def hold(self, value: Value, kept: Type | None = None) -> tuple[str, Value]:
+        """Return code that keeps a value, and the value as it can be read any number of times."""
+        kept = kept or value.type
+        name = self.frame.temporary(kept.kind.wat)
+        code = f"(local.set {name} {as_kind(value, kept.kind)})"
+        none = None
+        if kept.optional:
+            flag = self.frame.temporary("i32")
+            code += f" (local.set {flag} {value.none or '(i32.const 0)'})"
+            none = f"(local.get {flag})"
+        return code, Value(f"(local.get {name})", kept.kind, none=none)
+
+    def _item(self, node: ast.Subscript) -> Value:
+        owner = self.maybe(node.value)
+        if owner.kind is Kind.RECORD:
+            index = self.maybe(node.slice).number if not isinstance(node.slice, ast.Slice) else None
+            if type(index) is not int or not -len(owner.parts) <= index < len(owner.parts):
+                most = len(owner.parts) - 1
+                raise self.source.error(node.slice, f"this tuple is indexed by a constant from 0 to {most}")
+            return self._part(owner, index)
+        raise self.source.error(node, refusal(node))
+
+    def _part(self, owner: Value, index: int) -> Value:
+        part = owner.parts[index]
+        if not owner.code:
+            return part
+        return Value(
+            f"(block (result {part.kind.wat}) {owner.code} {part.code})", part.kind, part.number, none=part.none
+        )
+
+    # ---- choices ----
 
     def _choice_of(self, node: ast.BoolOp) -> Value:
-        values = [self.value(part) for part in node.values]
-        kind = self.joined(values, node, "and" if isinstance(node.op, ast.And) else "or")
-        code = as_kind(values[-1], kind)
-        for value in reversed(values[:-1]):
-            held = self.frame.temporary(kind.wat)
-            kept = Value(f"(local.tee {held} {as_kind(value, kind)})", kind)
-            again = f"(local.get {held})"
-            branches = (code, again) if isinstance(node.op, ast.And) else (again, code)
-            code = pick(truth(kept), kind.wat, *branches)
-        return Value(code, kind)
+        stops = isinstance(node.op, ast.Or)
+        held: list[tuple[str, Value]] = []
+        ends: list[Flow] = []
+        for i, part in enumerate(node.values):
+            value = self.maybe(part)
+            if value.kind is Kind.RECORD:
+                raise self.source.error(part, refusal(ast.Tuple))
+            flow = self.frame.flow
+            if i + 1 < len(node.values):
+                ends.append(flow.copy())
+                if isinstance(part, ast.Name) and not stops:
+                    flow.present.add(part.id)
+                # What is false is never the result of `or`, so a None before the end is not.
+                held.append(self.hold(value))
+            else:
+                last = value
+        kinds = [Type(value.kind, value.none is not None and not stops) for _, value in held]
+        kept = self.joined([*kinds, last.type], node, "or" if stops else "and")
+        self.frame.flow = Flow.meet([*ends, self.frame.flow])
+        if not kept.optional:
+            code = as_kind(last, kept.kind)
+            for start, value in reversed(held):
+                branches = (as_kind(value, kept.kind), code) if stops else (code, as_kind(value, kept.kind))
+                code = f"(block (result {kept.kind.wat}) {start} {pick(truth(value), kept.kind.wat, *branches)})"
+            return Value(code, kept.kind)
+        flag = self.frame.temporary("i32")
+        code = self._flagged(last, kept.kind, flag)
+        for start, value in reversed(held):
+            own = self._flagged(Value(value.code, value.kind) if stops else value, kept.kind, flag)
+            branches = (own, code) if stops else (code, own)
+            code = f"(block (result {kept.kind.wat}) {start} {pick(truth(value), kept.kind.wat, *branches)})"
+        return Value(code, kept.kind, none=f"(local.get {flag})")
+
+    def _flagged(self, value: Value, kind: Kind, flag: str) -> str:
+        """Return code that leaves a value and notes in a local whether it is None."""
+        return f"{as_kind(value, kind)} (local.set {flag} {value.none or '(i32.const 0)'})"
 
     def _ternary(self, node: ast.IfExp) -> Value:
-        test = self.condition(node.test)
-        values = [self.value(node.body), self.value(node.orelse)]
-        kind = self.joined(values, node, "the branches of `if ... else`")
-        return Value(pick(test, kind.wat, as_kind(values[0], kind), as_kind(values[1], kind)), kind)
+        test, true, false = self.test(node.test)
+        self.frame.flow = true
+        then = self.maybe(node.body)
+        true, self.frame.flow = self.frame.flow, false
+        other = self.maybe(node.orelse)
+        self.frame.flow = Flow.meet([true, self.frame.flow])
+        what = "the branches of `if ... else`"
+        if Kind.RECORD in (then.kind, other.kind):
+            return self._either(test, then, other, node)
+        kept = self.joined([then.type, other.type], node, what)
+        if not kept.optional:
+            return Value(pick(test, kept.kind.wat, as_kind(then, kept.kind), as_kind(other, kept.kind)), kept.kind)
+        flag = self.frame.temporary("i32")
+        branches = (self._flagged(value, kept.kind, flag) for value in (then, other))
+        return Value(pick(test, kept.kind.wat, *branches), kept.kind, none=f"(local.get {flag})")
 
-    def joined(self, values: Sequence[Value], node: ast.AST, what: str) -> Kind:
-        """Return the kind that holds all values."""
-        kind: Kind | None = values[0].kind
-        for value in values[1:]:
-            kind = join(kind, value.kind) if kind else None
-        if kind is None:
-            kinds = " and ".join(dict.fromkeys(value.kind.spoken for value in values))
-            raise self.source.error(node, f"{what}: {kinds} do not mix; convert with float(...), int(...) or bool(...)")
-        return kind
+    def _either(self, test: str, then: Value, other: Value, node: ast.AST) -> Value:
+        if then.fields != other.fields:
+            raise self.source.error(node, "the branches of `if ... else` are not tuples of the same fields")
+        kept = [
+            self.joined([a.type, b.type], node, f"field {field} of the branches of `if ... else`")
+            for field, a, b in zip(then.fields, then.parts, other.parts, strict=True)
+        ]
+        names = [(self.frame.temporary(one.kind.wat), self.frame.temporary("i32")) for one in kept]
 
-    # ---- calls ----
+        def stores(value: Value) -> str:
+            code = [value.code]
+            for part, one, (name, flag) in zip(value.parts, kept, names, strict=True):
+                code.append(f"(local.set {name} {as_kind(part, one.kind)})")
+                code.append(f"(local.set {flag} {part.none or '(i32.const 0)'})")
+            return " ".join(code)
 
-    def _call(self, node: ast.Call) -> Value:
-        if node.keywords or any(isinstance(arg, ast.Starred) for arg in node.args):
-            raise self.source.error(node, "calls take plain arguments here, without names or stars")
-        target = self.static(node.func)
-        found: Intrinsic | None = None
-        if isinstance(target, (type, types.BuiltinFunctionType)):
-            found = INTRINSICS.get(target)
-        if found is not None:
-            return found(self, node, [self.value(arg) for arg in node.args])
-        name, params, returns = self._inner(target, node)
-        if len(params) != len(node.args):
-            raise self.source.error(node, f"`{ast.unparse(node.func)}` takes {len(params)} arguments")
-        args = [self.passed(self.value(arg), kind, arg) for arg, kind in zip(node.args, params, strict=True)]
-        result = self.frame.temporary(returns.wat)
-        call = f"(local.set {result} (call {name} {' '.join(args)}))"
-        failed = f"(if (global.get $error) (then {self.frame.fail}))"
-        return Value(f"(block (result {returns.wat}) {call} {failed} (local.get {result}))", returns)
-
-    def passed(self, value: Value, kind: Kind, node: ast.AST) -> str:
-        """Return code for a value as a parameter or result of that kind."""
-        if kind is Kind.FLOAT and value.kind is not Kind.BOOL:
-            return as_float(value)
-        if value.kind is kind or (kind is Kind.INT and value.kind in INTS):
-            return value.code
-        raise self.source.error(
-            node, f"this is {value.kind.spoken} and must be {kind.spoken}; convert it with {kind.value}(...)"
+        parts = tuple(
+            Value(f"(local.get {name})", one.kind, none=f"(local.get {flag})" if one.optional else None)
+            for one, (name, flag) in zip(kept, names, strict=True)
         )
+        code = f"(if {test} (then {stores(then)}) (else {stores(other)}))"
+        return Value(code, Kind.RECORD, parts=parts, fields=then.fields)
 
-
-def _ordered(code: str, op: str) -> str:
-    tests = {"eq": "eqz", "lt": ("eq", -1), "le": ("le_s", 0), "gt": ("eq", 1), "ge": ("lt_u", 2), "ne": ("ne", 0)}
-    test = tests[op]
-    return f"(i32.eqz {code})" if isinstance(test, str) else f"(i32.{test[0]} {code} (i32.const {test[1]}))"
-
-
-def _described(node: ast.AST) -> str:
-    match node:
-        case ast.Constant(value=value):
-            return f"{type(value).__name__} {value!r}"
-        case ast.Attribute(attr=name):
-            return f"the attribute `{name}`"
-    return {
-        "ListComp": "a comprehension",
-        "GeneratorExp": "a generator",
-        "JoinedStr": "text",
-        "Subscript": "indexing",
-        "Lambda": "a lambda",
-        "NamedExpr": "`:=`",
-    }.get(type(node).__name__, f"a {type(node).__name__.lower()}")
+    def joined(self, found: Sequence[Type], node: ast.AST, what: str) -> Type:
+        """Return the type that holds all values."""
+        kept = joined(found)
+        if kept is None:
+            kinds = " and ".join(dict.fromkeys(one.spoken for one in found))
+            raise self.source.error(node, f"{what}: {kinds} do not mix; convert with float(...), int(...) or bool(...)")
+        return kept

@@ -145,7 +145,15 @@ FLOOR_DIVIDE = """
       (else (local.get $f))))
 """
 
+CLEAR_BIT = """
+  (func $clear_bit (param $bits i32) (param $row i32) (local $at i32)
+    (local.set $at (i32.add (local.get $bits) (i32.shr_u (local.get $row) (i32.const 3))))
+    (i32.store8 (local.get $at) (i32.and (i32.load8_u (local.get $at))
+      (i32.xor (i32.const -1) (i32.shl (i32.const 1) (i32.and (local.get $row) (i32.const 7)))))))
+"""
+
 HELPERS = {
+    "clear_bit": (CLEAR_BIT, ()),
     "compare": (COMPARE, ()),
     "product_overflows": (MULTIPLY, ()),
     "true_divide": (DIVIDE, ()),

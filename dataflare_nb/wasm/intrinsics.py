@@ -8,24 +8,36 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .values import FLOATS, INT_MIN, INTS, Kind, Value, as_float, as_int, as_kind, truth
+from . import words
+from .values import FLOATS, INT_MIN, INTS, NUMBERS, Kind, Value, as_float, as_int, as_kind, truth
 
 if TYPE_CHECKING:
     from .expressions import Expressions
 
-Intrinsic: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Value]
+Call: TypeAlias = Callable[["Expressions", ast.Call], Value]
+Method: TypeAlias = Callable[["Expressions", ast.Call, Value], Value]
+Attribute: TypeAlias = Callable[["Expressions", ast.Attribute, Value], Value]
+_OnNumbers: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Value]
 
-INTRINSICS: dict[Any, Intrinsic] = {}
+INTRINSICS: dict[Any, Call] = {}
+"""Functions and types by the object that a name stands for."""
+METHODS: dict[tuple[Kind, str], Method] = {}
+ATTRIBUTES: dict[tuple[Kind, str], Attribute] = {}
 
 
-def _intrinsic(target: Any, count: int | None = 1) -> Callable[[Intrinsic], Intrinsic]:
-    """Register how `target` is compiled, after checking the number of arguments."""
+def _intrinsic(target: Any, count: int | None = 1) -> Callable[[_OnNumbers], _OnNumbers]:
+    """Register how `target` is compiled, after checking the number of arguments and that they are numbers."""
 
-    def register(body: Intrinsic) -> Intrinsic:
-        def checked(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
-            if count is not None and len(args) != count:
+    def register(body: _OnNumbers) -> _OnNumbers:
+        def checked(ex: Expressions, node: ast.Call) -> Value:
+            called = ast.unparse(node.func)
+            if count is not None and len(node.args) != count:
                 plural = "argument" if count == 1 else "arguments"
-                raise ex.source.error(node, f"`{ast.unparse(node.func)}` takes {count} {plural} here")
+                raise ex.source.error(node, f"`{called}` takes {count} {plural} here")
+            args = [ex.value(arg) for arg in node.args]
+            for arg, value in zip(node.args, args, strict=True):
+                if value.kind not in NUMBERS:
+                    raise ex.source.error(arg, f"`{called}` takes a number here, not {value.kind.spoken}")
             return body(ex, node, args)
 
         INTRINSICS[target] = checked
@@ -65,11 +77,12 @@ def _rounding(target: Any, instruction: str) -> None:
             return Value(as_int(value), Kind.INT)
         x = ex.frame.temporary("f64")
         get = f"(local.get {x})"
-        message = "a float that is not a number has no int"
-        nan = ex.failing(f"(f64.ne {get} {get})", "ValueError", message, node)
+        nan = ex.failing(f"(f64.ne {get} {get})", "ValueError", words.NAN_TO_INT, node)
+        infinite = f"(f64.eq (f64.abs {get}) (f64.const inf))"
+        endless = ex.failing(infinite, "OverflowError", words.INFINITY_TO_INT, node)
         inside = f"(i32.and (f64.ge {get} (f64.const -0x1p63)) (f64.lt {get} (f64.const 0x1p63)))"
         wide = ex.failing(f"(i32.eqz {inside})", "OverflowError", "the result does not fit into 64 bits", node)
-        checked = f"(if {inside} (then) (else {nan} {wide}))"
+        checked = f"(if {inside} (then) (else {nan} {endless} {wide}))"
         code = f"(local.set {x} (f64.{instruction} {value.code})) {checked} (i64.trunc_f64_s {get})"
         return Value(f"(block (result i64) {code})", Kind.INT)
 
@@ -88,7 +101,7 @@ def _extreme(target: Any, name: str, floats: str, ints: str) -> None:
             raise ex.source.error(node, f"`{name}` takes two or more numbers here")
         if any(value.kind is Kind.BOOL for value in args):
             raise ex.source.error(node, f"`{name}` takes numbers; convert a bool with int(...)")
-        kind = ex.joined(args, node, name)
+        kind = ex.joined([value.type for value in args], node, f"`{name}`").kind
         wat = kind.wat
         compare = f"f64.{floats}" if kind in FLOATS else f"i64.{ints}"
         holders = [ex.frame.temporary(wat) for _ in args]
@@ -109,7 +122,7 @@ _extreme(builtins.max, "max", "gt", "gt_s")
 def _sqrt(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     x = ex.frame.temporary("f64")
     negative = f"(f64.lt (local.get {x}) (f64.const 0))"
-    check = ex.failing(negative, "ValueError", "the square root of a negative number", node)
+    check = ex.failing(negative, "ValueError", words.MATH_DOMAIN, node)
     code = f"(local.set {x} {as_float(args[0])}) {check} (f64.sqrt (local.get {x}))"
     return Value(f"(block (result f64) {code})", Kind.FLOAT)
 
@@ -131,7 +144,7 @@ def _fmod(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     a, b = f"(local.get {x})", f"(local.get {y})"
     numbers = f"(i32.and (f64.eq {a} {a}) (f64.eq {b} {b}))"
     outside = f"(i32.or (f64.eq {b} (f64.const 0)) (f64.eq (f64.abs {a}) (f64.const inf)))"
-    check = ex.failing(f"(i32.and {numbers} {outside})", "ValueError", "math domain error", node)
+    check = ex.failing(f"(i32.and {numbers} {outside})", "ValueError", words.MATH_DOMAIN, node)
     code = f"(local.set {x} {as_float(args[0])}) (local.set {y} {as_float(args[1])}) {check} (call $fmod {a} {b})"
     return Value(f"(block (result f64) {code})", Kind.FLOAT)
 

@@ -7,18 +7,33 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .expressions import Expressions
+from . import words
+from .expressions import Expressions, Unsettled
+from .patterns import cases
+from .refusals import refusal
+from .signature import Returns
 from .source import Source
-from .unit import Frame, Unit
-from .values import Kind, Value, as_int, as_kind, join
+from .unit import Flow, Frame, Inner, Unit
+from .values import Kind, Type, Value, as_int
 
 _MOST_PASSES = 8
+
+
+class _Loop:
+    """A loop while its body is compiled: its labels, and what holds where it is left or begun again."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.leave, self.again, self.next, self.done = (
+            frame.label(stem) for stem in ("leave", "again", "next", "done")
+        )
+        self.breaks: list[Flow] = []
+        self.continues: list[Flow] = []
 
 
 class Body:
     """Compile a function's statements.
 
-    The kinds of its variables are found by compiling again until they no longer change.
+    The types of its variables are found by compiling again until they no longer change.
     """
 
     def __init__(
@@ -26,9 +41,9 @@ class Body:
         source: Source,
         names: Mapping[str, Any],
         unit: Unit,
-        inner: Callable[[Any, ast.Call], tuple[str, Sequence[Kind], Kind]],
-        params: Sequence[tuple[str, Kind]],
-        returns: Kind,
+        inner: Callable[[Any, ast.Call], Inner],
+        params: Sequence[tuple[str, Type]],
+        returns: Returns,
     ) -> None:
         self._source, self._names, self._unit, self._inner = source, names, unit, inner
         self._params, self._returns = params, returns
@@ -36,42 +51,52 @@ class Body:
 
     def compile(self, frame: Callable[[], Frame]) -> tuple[str, Frame]:
         """Return the code of the body and the frame that it settled on."""
-        kinds = dict(self._params)
+        types = dict(self._params)
         for _ in range(_MOST_PASSES):
             attempt = frame()
-            attempt.kinds = dict(kinds)
-            attempt.assigned = {name for name, _ in self._params}
+            attempt.types = dict(types)
+            attempt.flow = Flow({name for name, _ in self._params})
+            self._unsettled: ast.stmt | None = None
             code = self._attempt(attempt)
-            if attempt.kinds == kinds:
+            if attempt.types == types:
+                if self._unsettled is not None:
+                    raise self._source.error(self._unsettled, "a variable here is None on every way; it needs a value")
                 return code, attempt
-            kinds = attempt.kinds
+            types = attempt.types
         raise self._source.error(self._source.tree, "the types of its variables do not settle")
 
     def _attempt(self, frame: Frame) -> str:
         self._frame = frame
-        self._loops: list[tuple[str, str]] = []
-        self._ex = Expressions(self._source, self._names, self._unit, frame, self._inner)
+        self._loops: list[_Loop] = []
+        self._ex = Expressions(self._source, self._names, self._unit, frame, self._inner, self._first_line)
         code, falls = self._block(self._source.tree.body)
         if falls:
-            raise self._source.error(
-                self._source.tree.body[-1], "a way through the function ends without `return`, which would give None"
-            )
+            if not all(slot.optional for slot in self._returns.slots):
+                raise self._source.error(
+                    self._source.tree.body[-1],
+                    "a way through the function ends without `return`, which would give None",
+                )
+            code += f" {self._returned(None, self._source.tree)}"
         return code
 
     def _block(self, body: Sequence[ast.stmt]) -> tuple[str, bool]:
         """Return the code of some statements, and whether what follows them is reached."""
         parts = []
         for node in body:
-            code, falls = self._statement(node)
-            parts.append(code)
+            try:
+                code, falls = self._statement(node)
+            except Unsettled:
+                self._unsettled = node
+                continue
+            parts.append(f"{self._unit.mark(self._source, node)} {code}" if code else "")
             if not falls:
                 return " ".join(parts), False
         return " ".join(parts), True
 
     def _statement(self, node: ast.stmt) -> tuple[str, bool]:
         match node:
-            case ast.Return():
-                return self._return(node), False
+            case ast.Return(value=value):
+                return self._return(value, node)
             case ast.Assign(targets=targets, value=value):
                 return self._assignment(targets, value, node), True
             case ast.AnnAssign(target=target, value=ast.expr() as value):
@@ -79,131 +104,214 @@ class Body:
             case ast.AugAssign(target=ast.Name(id=name) as target):
                 left = self._ex.value(ast.copy_location(ast.Name(name, ast.Load()), target))
                 result = self._ex.binary(node, left, self._ex.value(node.value))
-                return self._store(name, result, node), True
+                return self._ex.assign(name, result, node), True
+            case ast.Assign() | ast.AugAssign() | ast.AnnAssign(value=ast.expr()):
+                raise self._source.error(node, "only plain names can be assigned in a compiled function")
             case ast.If():
                 return self._if(node)
             case ast.While():
                 return self._while(node)
             case ast.For():
-                return self._for(node), True
+                return self._for(node)
+            case ast.Match():
+                return self._match(node)
             case ast.Break() | ast.Continue() if self._loops:
-                return f"(br {self._loops[-1][isinstance(node, ast.Continue)]})", False
+                loop, again = self._loops[-1], isinstance(node, ast.Continue)
+                (loop.continues if again else loop.breaks).append(self._frame.flow.copy())
+                return f"(br {loop.next if again else loop.leave})", False
             case ast.Raise():
                 return self._raise(node), False
             case ast.Assert():
                 message = _text_of(node.msg) if node.msg is not None else ""
-                condition = f"(i32.eqz {self._ex.condition(node.test)})"
-                return self._ex.failing(condition, "AssertionError", message, node), True
-            case ast.Pass() | ast.Expr(value=ast.Constant(value=str())) | ast.AnnAssign(value=None):
+                code, self._frame.flow, _ = self._ex.test(node.test)
+                return self._ex.failing(f"(i32.eqz {code})", "AssertionError", message, node), True
+            case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.AnnAssign(value=None):
                 return "", True
-        raise self._source.error(
-            node, f"`{type(node).__name__.lower()}` cannot be compiled here; use .map_batches for this function"
-        )
+            case ast.Expr(value=ast.NamedExpr() as value):
+                return f"(drop {self._ex.maybe(value).code})", True
+        raise self._source.error(node, refusal(node))
 
-    def _return(self, node: ast.Return) -> str:
-        if node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None):
-            raise self._source.error(
-                node, "a compiled function returns a value for every row; filter the rows, or use pl.when(...)"
-            )
-        value = self._ex.value(node.value)
-        return self._frame.leave(self._ex.passed(value, self._returns, node.value))
+    # ---- results and assignments ----
+
+    def _return(self, value: ast.expr | None, node: ast.stmt) -> tuple[str, bool]:
+        if isinstance(value, ast.IfExp):
+            # Each branch is turned into the result on its own, as it is in an `if` statement.
+            test, true, false = self._ex.test(value.test)
+            self._frame.flow = true
+            then, _ = self._return(value.body, node)
+            self._frame.flow = false
+            other, _ = self._return(value.orelse, node)
+            return f"(if {test} (then {then}) (else {other})) unreachable", False
+        return self._returned(value, node), False
+
+    def _returned(self, node: ast.expr | None, statement: ast.AST) -> str:
+        returns = self._returns
+        value = self._ex.maybe(node) if node is not None else None
+        if value is None or (value.kind is Kind.NONE and returns.record):
+            nothing = Value("", Kind.NONE, none="(i32.const 1)")
+            where = node or statement
+            return self._frame.leave([self._ex.passed(nothing, slot, where) for slot in returns.slots])
+        where = node or statement
+        if not returns.record:
+            return self._frame.leave([self._ex.passed(value, returns.slots[0], where)])
+        if value.kind is not Kind.RECORD or len(value.parts) != len(returns.slots):
+            given = f"a tuple of {len(value.parts)}" if value.kind is Kind.RECORD else value.type.spoken
+            raise self._source.error(where, f"this is {given} and must be a tuple of {len(returns.slots)} values")
+        parts = [self._ex.passed(part, slot, where) for part, slot in zip(value.parts, returns.slots, strict=True)]
+        return f"{value.code} {self._frame.leave(parts)}"
 
     def _assignment(self, targets: Sequence[ast.expr], value: ast.expr, node: ast.stmt) -> str:
-        if len(targets) == 1 and isinstance(targets[0], ast.Tuple) and isinstance(value, ast.Tuple):
-            return self._unpacking(targets[0], value, node)
-        result = self._ex.value(value)
-        if len(targets) > 1:
-            held = self._frame.temporary(result.kind.wat)
-            start = f"(local.set {held} {result.code})"
-            result = Value(f"(local.get {held})", result.kind, result.number)
-        else:
-            start = ""
-        return " ".join([start, *(self._store(self._name(target), result, node) for target in targets)])
+        result = self._ex.maybe(value)
+        start = ""
+        if len(targets) > 1 and result.kind is not Kind.RECORD:
+            start, result = self._ex.hold(result)
+        stores = []
+        for target in targets:
+            stores.append(self._target(target, result, node))
+            result = Value("", result.kind, parts=result.parts, fields=result.fields) if result.parts else result
+        return " ".join([start, *stores])
 
-    def _unpacking(self, targets: ast.Tuple, values: ast.Tuple, node: ast.stmt) -> str:
-        if len(targets.elts) != len(values.elts):
-            raise self._source.error(node, f"{len(targets.elts)} names for {len(values.elts)} values")
-        results = [self._ex.value(value) for value in values.elts]
-        holders = [self._frame.temporary(result.kind.wat) for result in results]
-        code = [f"(local.set {h} {result.code})" for h, result in zip(holders, results, strict=True)]
-        for target, holder, result in zip(targets.elts, holders, results, strict=True):
-            held = Value(f"(local.get {holder})", result.kind, result.number)
-            code.append(self._store(self._name(target), held, node))
-        return " ".join(code)
-
-    def _name(self, target: ast.expr) -> str:
-        if isinstance(target, ast.Name):
-            return target.id
+    def _target(self, target: ast.expr, value: Value, node: ast.stmt) -> str:
+        match target:
+            case ast.Name(id=name):
+                return self._ex.assign(name, value, node)
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                if value.kind is not Kind.RECORD:
+                    raise self._source.error(target, f"this is {value.type.spoken}; only a tuple can be taken apart")
+                if len(targets) != len(value.parts):
+                    raise self._source.error(node, f"{len(targets)} names for {len(value.parts)} values")
+                # A variable among the values may be one of the names, so all are kept before one is assigned.
+                parts = [self._ex.hold(part) if _reads(part) else ("", part) for part in value.parts]
+                stores = [self._target(one, part, node) for one, (_, part) in zip(targets, parts, strict=True)]
+                return " ".join([value.code, *(held for held, _ in parts), *stores])
         raise self._source.error(target, "only plain names can be assigned in a compiled function")
 
-    def _store(self, name: str, value: Value, node: ast.AST) -> str:
-        known = self._frame.kinds.get(name)
-        line = self._first_line.setdefault(name, self._source.line(node))
-        kind = value.kind if known is None else join(known, value.kind)
-        if kind is None or (known is None and value.kind is None):
-            where = f"on line {line}" if line != self._source.line(node) else "as a parameter"
-            raise self._source.error(
-                node,
-                f"`{name}` is {(known or value.kind).spoken} {where} and {value.kind.spoken} here; "
-                "convert one of them, or use another name",
-            )
-        self._frame.kinds[name] = kind
-        self._frame.assigned.add(name)
-        return f"(local.set $v_{name} {as_kind(value, kind)})"
+    # ---- branches ----
+
+    def _test(self, node: ast.expr, statement: ast.stmt) -> tuple[str, Flow, Flow]:
+        try:
+            return self._ex.test(node)
+        except Unsettled:
+            self._unsettled = statement
+            return "(i32.const 0)", self._frame.flow.copy(), self._frame.flow.copy()
 
     def _if(self, node: ast.If) -> tuple[str, bool]:
-        test = self._ex.condition(node.test)
-        before = set(self._frame.assigned)
+        test, true, false = self._test(node.test, node)
+        self._frame.flow = true
         then, then_falls = self._block(node.body)
-        after_then = self._frame.assigned
-        self._frame.assigned = set(before)
+        after_then, self._frame.flow = self._frame.flow, false
         other, other_falls = self._block(node.orelse)
-        after_other = self._frame.assigned
-        if then_falls and other_falls:
-            self._frame.assigned = after_then & after_other
-        else:
-            self._frame.assigned = after_then if then_falls else after_other
+        ends = [flow for flow, falls in ((after_then, then_falls), (self._frame.flow, other_falls)) if falls]
+        if ends:
+            self._frame.flow = Flow.meet(ends)
         branch = f"(else {other})" if other else ""
-        return f"(if {test} (then {then}) {branch})", then_falls or other_falls
+        return f"(if {test} (then {then}) {branch})", bool(ends)
+
+    def _match(self, node: ast.Match) -> tuple[str, bool]:
+        start, subject = self._ex.hold(self._ex.maybe(node.subject))
+        label = self._frame.label("matched")
+        code, ends = [start], []
+        rest = self._frame.flow
+        for case, test, caught in cases(self._ex, node, subject):
+            self._frame.flow = rest.copy()
+            stores = self._ex.assign(caught, subject, case.pattern) if caught else ""
+            miss = self._frame.flow.copy()
+            guard = ""
+            skip = self._frame.label("case")
+            if case.guard is not None:
+                found, self._frame.flow, miss = self._test(case.guard, node)
+                guard = f"(br_if {skip} (i32.eqz {found}))"
+            body, falls = self._block(case.body)
+            if falls:
+                ends.append(self._frame.flow)
+            check = f"(br_if {skip} (i32.eqz {test}))" if test else ""
+            leave = f"(br {label})" if falls else ""
+            code.append(f"(block {skip} {check} {stores} {guard} {body} {leave})")
+            if not test and case.guard is None:
+                break
+            rest = Flow.meet([rest, miss])
+        else:
+            ends.append(rest)
+        if ends:
+            self._frame.flow = Flow.meet(ends)
+        after = "" if ends else "unreachable"
+        return f"(block {label} {' '.join(code)} {after})", bool(ends)
+
+    # ---- loops ----
 
     def _while(self, node: ast.While) -> tuple[str, bool]:
-        self._refuse_else(node)
         self._unit.loops = True
-        leave, again, next_ = (self._frame.label(stem) for stem in ("leave", "again", "next"))
+        loop = _Loop(self._frame)
+        self._forget_changes(node)
         endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
-        test = "" if endless else f"(br_if {leave} (i32.eqz {self._ex.condition(node.test)}))"
-        body = self._loop_body(node.body, leave, next_)
-        code = f"(block {leave} (loop {again} {test} (block {next_} {body}) (br {again})))"
-        return code, not endless or _breaks(node.body)
+        if endless:
+            test, done = "", self._frame.flow
+        else:
+            condition, true, done = self._test(node.test, node)
+            test, self._frame.flow = f"(br_if {loop.done} (i32.eqz {condition}))", true
+        body, _ = self._loop_body(node.body, loop)
+        code = f"(loop {loop.again} {test} (block {loop.next} {body}) (br {loop.again}))"
+        return self._after_loop(node, loop, code, None if endless else done)
 
-    def _for(self, node: ast.For) -> str:
-        self._refuse_else(node)
+    def _for(self, node: ast.For) -> tuple[str, bool]:
         self._unit.loops = True
+        if not isinstance(node.target, ast.Name):
+            raise self._source.error(node.target, "a loop over range(...) gives one name its values")
         start, stop, step = self._range(node.iter)
-        at, count, size = (self._frame.temporary("i64") for _ in range(3))
-        end = self._frame.temporary("i64")
+        at, count, size, end = (self._frame.temporary("i64") for _ in range(4))
         code = [f"(local.set {at} {as_int(start)})", f"(local.set {end} {as_int(stop)})"]
         code.append(f"(local.set {size} {as_int(step)})")
         if not step.number:
             zero = f"(i64.eqz (local.get {size}))"
-            code.append(self._ex.failing(zero, "ValueError", "range() with a step of zero", node.iter))
+            code.append(self._ex.failing(zero, "ValueError", words.ZERO_STEP, node.iter))
         code.append(f"(local.set {count} {_steps(f'(local.get {at})', f'(local.get {end})', f'(local.get {size})')})")
-        leave, again, next_ = (self._frame.label(stem) for stem in ("leave", "again", "next"))
-        before = set(self._frame.assigned)
-        store = self._store(self._name(node.target), Value(f"(local.get {at})", Kind.INT), node)
-        body = self._loop_body(node.body, leave, next_)
-        self._frame.assigned = before
+        loop = _Loop(self._frame)
+        self._forget_changes(node)
+        before = self._frame.flow.copy()
+        store = self._ex.assign(node.target.id, Value(f"(local.get {at})", Kind.INT), node)
+        body, ends = self._loop_body(node.body, loop)
+        if _runs(start, stop, step) and ends:
+            before = Flow.meet(ends)
         code.append(
-            f"(block {leave} (loop {again} (br_if {leave} (i64.eqz (local.get {count}))) {store}"
-            f" (block {next_} {body})"
+            f"(loop {loop.again} (br_if {loop.done} (i64.eqz (local.get {count}))) {store}"
+            f" (block {loop.next} {body})"
             f" (local.set {at} (i64.add (local.get {at}) (local.get {size})))"
-            f" (local.set {count} (i64.sub (local.get {count}) (i64.const 1))) (br {again})))"
+            f" (local.set {count} (i64.sub (local.get {count}) (i64.const 1))) (br {loop.again}))"
         )
-        return " ".join(code)
+        return self._after_loop(node, loop, " ".join(code), before)
+
+    def _after_loop(self, node: ast.While | ast.For, loop: _Loop, code: str, done: Flow | None) -> tuple[str, bool]:
+        """Return the loop with its `else`; `done` holds where it ends by itself, if it ever does."""
+        ends = loop.breaks
+        other = "unreachable"
+        if done is not None:
+            self._frame.flow = done
+            other, falls = self._block(node.orelse)
+            ends = [*ends, self._frame.flow] if falls else ends
+        if ends:
+            self._frame.flow = Flow.meet(ends)
+        after = "" if ends else "unreachable"
+        return f"(block {loop.leave} (block {loop.done} {code}) {other}) {after}", bool(ends)
+
+    def _loop_body(self, body: Sequence[ast.stmt], loop: _Loop) -> tuple[str, list[Flow]]:
+        """Return the code of a loop's body, and what holds wherever the next round begins."""
+        self._loops.append(loop)
+        code, falls = self._block(body)
+        self._loops.pop()
+        return code, [*loop.continues, self._frame.flow] if falls else loop.continues
+
+    def _forget_changes(self, node: ast.While | ast.For) -> None:
+        """Drop what is known of names that a later round finds changed."""
+        changed = {
+            name.id for part in ast.walk(node) if isinstance(name := part, ast.Name) and isinstance(name.ctx, ast.Store)
+        }
+        self._frame.flow.present -= changed
 
     def _range(self, node: ast.expr) -> tuple[Value, Value, Value]:
-        if not isinstance(node, ast.Call) or self._ex.static(node.func) is not builtins.range or node.keywords:
+        named = isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute))
+        if not named or self._ex.static(node.func) is not builtins.range or node.keywords:  # type: ignore[attr-defined]
             raise self._source.error(node, "a compiled loop goes over range(...)")
+        assert isinstance(node, ast.Call)
         if not 1 <= len(node.args) <= 3:
             raise self._source.error(node, "range takes one to three ints")
         values = [self._ex.value(arg) for arg in node.args]
@@ -215,28 +323,31 @@ class Body:
             return zero, values[0], one
         return values[0], values[1], values[2] if len(values) == 3 else one
 
-    def _loop_body(self, body: Sequence[ast.stmt], leave: str, next_: str) -> str:
-        before = set(self._frame.assigned)
-        self._loops.append((leave, next_))
-        code, _ = self._block(body)
-        self._loops.pop()
-        self._frame.assigned = before
-        return code
-
-    def _refuse_else(self, node: ast.While | ast.For) -> None:
-        if node.orelse:
-            raise self._source.error(node, "`else` after a loop cannot be compiled; use a bool variable")
+    # ---- errors ----
 
     def _raise(self, node: ast.Raise) -> str:
         error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        known = isinstance(error, ast.Name) and error.id not in self._frame.kinds
+        known = isinstance(error, (ast.Name, ast.Attribute)) and not self._ex.is_value_name(error)
         kind = self._ex.static(error) if known and error is not None else None
         args = node.exc.args if isinstance(node.exc, ast.Call) else []
         if not (isinstance(kind, type) and issubclass(kind, Exception)) or len(args) > 1:
             raise self._source.error(node, "raise a plain exception with one constant text: raise ValueError('why')")
+        if args and not isinstance(args[0], ast.Constant):
+            raise self._source.error(args[0], "the text of an error is a constant here; the error names the arguments")
         return (
             self._ex.failing("(i32.const 1)", kind.__name__, _text_of(args[0]) if args else "", node) + " unreachable"
         )
+
+
+def _reads(part: Value) -> bool:
+    """Whether a value is read from a variable, and not from a place of its own."""
+    return "$v_" in part.code or (part.none is not None and "$n_" in part.none)
+
+
+def _runs(start: Value, stop: Value, step: Value) -> bool:
+    """Whether a range is known to have an element."""
+    numbers = (start.number, stop.number, step.number)
+    return all(type(n) is int for n in numbers) and numbers[2] != 0 and len(range(*numbers)) > 0  # type: ignore[arg-type]
 
 
 def _steps(start: str, stop: str, step: str) -> str:
@@ -248,16 +359,6 @@ def _steps(start: str, stop: str, step: str) -> str:
     rising = f"(if (result i64) (i64.lt_s {start} {stop}) (then {up}) (else (i64.const 0)))"
     falling = f"(if (result i64) (i64.gt_s {start} {stop}) (then {down}) (else (i64.const 0)))"
     return f"(if (result i64) (i64.gt_s {step} (i64.const 0)) (then {rising}) (else {falling}))"
-
-
-def _breaks(body: Sequence[ast.stmt]) -> bool:
-    """Whether a `break` in these statements leaves the loop they are the body of."""
-    for node in body:
-        if isinstance(node, ast.Break):
-            return True
-        if isinstance(node, ast.If) and (_breaks(node.body) or _breaks(node.orelse)):
-            return True
-    return False
 
 
 def _text_of(node: ast.expr) -> str:

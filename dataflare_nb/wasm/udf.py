@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -11,13 +10,14 @@ from typing import Any, overload
 import polars as pl
 
 from ..errors import UdfError
+from .columns import TYPES, Slot
 from .compiler import compile_function
-from .kernel import Kernel, KernelPool
+from .kernel import Kernel
+from .kernel_pool import KernelPool
 from .policy import milliseconds
+from .signature import Signature, read_signature
 from .source import Source
 
-_KINDS = {float: "float", int: "int", bool: "bool"}
-_TYPES: dict[str, Callable[[Any], Any]] = {"float": float, "int": int, "bool": bool}
 DEFAULT_TIME = "10s"
 
 
@@ -35,23 +35,31 @@ class UdfCall:
 class Udf:
     """A compiled function.
 
-    Called with column names it describes a stage; called with numbers it runs the Python function itself,
-    with the arguments converted as columns would be, and None if one of them is None.
+    Called with column names it describes a stage; called with values it runs the Python function itself,
+    with the arguments converted as columns would be, and None if one that is not optional is None.
 
     Numbers mean what they mean in CPython, bit for bit, except that an int has 64 bits: a result beyond them
     is an OverflowError, never a wrong number. What a global or a closure holds is read once, when the function
     is decorated.
     """
 
-    def __init__(self, function: Callable[..., Any], *, max_execution_time: int | str = DEFAULT_TIME) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        output: str | Sequence[str] = (),
+        max_execution_time: int | str = DEFAULT_TIME,
+    ) -> None:
         self.function = function
         self.source = Source.of(function)
-        self.params, self.returns = _annotations(function, self.source)
-        self.kernel: Kernel = compile_function(
+        self.signature: Signature = read_signature(
+            function, self.source, (output,) if isinstance(output, str) else output
+        )
+        self.kernel: Kernel
+        self.kernel, self._text = compile_function(
             function,
             self.source,
-            self.params,
-            self.returns,
+            self.signature,
             is_compiled=lambda target: isinstance(target, Udf),
             time_ms=milliseconds(max_execution_time),
         )
@@ -63,8 +71,18 @@ class Udf:
         return self.function.__name__
 
     @property
+    def params(self) -> tuple[Slot, ...]:
+        """The parameters."""
+        return self.signature.params
+
+    @property
+    def outputs(self) -> tuple[Slot, ...]:
+        """The columns of the result."""
+        return self.signature.returns.slots
+
+    @property
     def dtype(self) -> pl.DataType:
-        """The type of the result column."""
+        """The type of the result column, a struct if it has several fields."""
         return self.kernel.dtype
 
     @property
@@ -83,7 +101,7 @@ class Udf:
         return self.source.place(self.source.tree)
 
     def __call__(self, *args: Any) -> Any:
-        """Describe a call on columns, or compute one on numbers."""
+        """Describe a call on columns, or compute one on values."""
         if len(args) != len(self.params):
             raise TypeError(f"{self._signature()} takes {len(self.params)} arguments, not {len(args)}")
         names = [_column(arg) for arg in args]
@@ -94,11 +112,9 @@ class Udf:
                 f"{self._signature()} takes columns or numbers, not both; add the number as a column, "
                 "or write it into the function"
             )
-        if any(arg is None for arg in args):
+        if any(arg is None and not slot.optional for arg, slot in zip(args, self.params, strict=True)):
             return None
-        return _TYPES[self.returns](
-            self.function(*(_number(arg, *p) for arg, p in zip(args, self.params, strict=True)))
-        )
+        return self._converted(self.function(*map(_argument, args, self.params)))
 
     def call(self, columns: Sequence[pl.Series]) -> pl.Series:
         """Return the result for each row, null where an argument is null. Safe from any thread."""
@@ -109,7 +125,7 @@ class Udf:
         if len(args) != len(self.params):
             raise TypeError(f"{self._signature()} takes {len(self.params)} columns, not {len(args)}")
         parts = [(pl.col(arg) if isinstance(arg, str) else arg).alias(str(i)) for i, arg in enumerate(args)]
-        named = [_shown(arg) or name for arg, (name, _) in zip(args, self.params, strict=True)]
+        named = [_shown(arg) or slot.name for arg, slot in zip(args, self.params, strict=True)]
 
         def run(packed: pl.Series) -> pl.Series:
             fields = packed.struct.unnest().get_columns()
@@ -121,60 +137,49 @@ class Udf:
     def _pool(self) -> KernelPool:
         return KernelPool(self.kernel)
 
+    def _converted(self, result: Any) -> Any:
+        """Return what the function gave as the result columns hold it."""
+        returns = self.signature.returns
+        if not returns.record:
+            return _as_slot(result, returns.slots[0])
+        if result is None:
+            return None
+        given = result if isinstance(result, tuple) else [getattr(result, name) for name in vars(result)]
+        values = [_as_slot(value, slot) for value, slot in zip(given, returns.slots, strict=True)]
+        return returns.maker(*values) if returns.maker is not None else tuple(values)
+
     def _signature(self) -> str:
-        return f"{self.name}({', '.join(name for name, _ in self.params)})"
+        return f"{self.name}({', '.join(slot.name for slot in self.params)})"
 
     def __repr__(self) -> str:
-        params = ", ".join(f"{name}: {kind}" for name, kind in self.params)
-        return f"<udf {self.name}({params}) -> {self.returns}, {len(self.wasm_bytes)} bytes>"
+        params = ", ".join(map(str, self.params))
+        return f"<udf {self.name}({params}) -> {self.kernel.facts.returns}, {len(self.wasm_bytes)} bytes>"
 
 
 @overload
 def udf(function: Callable[..., Any], /) -> Udf: ...
 @overload
-def udf(*, max_execution_time: int | str = ...) -> Callable[[Callable[..., Any]], Udf]: ...
 def udf(
-    function: Callable[..., Any] | None = None, /, *, max_execution_time: int | str = DEFAULT_TIME
+    *, output: str | Sequence[str] = ..., max_execution_time: int | str = ...
+) -> Callable[[Callable[..., Any]], Udf]: ...
+def udf(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    output: str | Sequence[str] = (),
+    max_execution_time: int | str = DEFAULT_TIME,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
-    """Compile a function of floats, ints and bools to WebAssembly.
+    """Compile a function of numbers, bools, dates and times to WebAssembly.
+
+    `output` names the result: one name, or one for each field of a tuple.
 
     >>> @udf
     ... def gained(dep_delay: float, arr_delay: float) -> float:  # doctest: +SKIP
     ...     return max(dep_delay - arr_delay, 0.0)
     """
     if function is None:
-        return lambda function: Udf(function, max_execution_time=max_execution_time)
-    return Udf(function, max_execution_time=max_execution_time)
-
-
-def _annotations(function: Callable[..., Any], source: Source) -> tuple[tuple[tuple[str, str], ...], str]:
-    tree = source.tree
-    if tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.defaults:
-        raise source.error(tree, "a udf takes plain parameters, without defaults, `*` or `**`")
-    if not tree.args.args and not tree.args.posonlyargs:
-        raise source.error(tree, "a udf needs at least one parameter; use pl.lit(...) for a constant column")
-    try:
-        found = inspect.signature(function, eval_str=True)
-    except NameError as error:
-        raise source.error(tree, f"an annotation cannot be read: {error}") from None
-    nodes = {arg.arg: arg for arg in [*tree.args.posonlyargs, *tree.args.args]}
-    params = []
-    for name, parameter in found.parameters.items():
-        if parameter.annotation not in _KINDS:
-            raise source.error(nodes[name], f"`{name}` {_unkind(parameter.annotation)}")
-        params.append((name, _KINDS[parameter.annotation]))
-    if found.return_annotation not in _KINDS:
-        raise source.error(tree.returns or tree, f"the result {_unkind(found.return_annotation)}")
-    return tuple(params), _KINDS[found.return_annotation]
-
-
-def _unkind(annotation: object) -> str:
-    if annotation is inspect.Parameter.empty:
-        return "has no type; annotate it with float, int or bool"
-    if "None" in str(annotation):
-        return "is Optional; a udf gives null where an argument is null, so say float, int or bool"
-    named = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return f"is {named}; a udf takes float, int and bool. Use .map_batches for other types"
+        return lambda function: Udf(function, output=output, max_execution_time=max_execution_time)
+    return Udf(function, output=output, max_execution_time=max_execution_time)
 
 
 def _column(arg: object) -> str | None:
@@ -192,9 +197,16 @@ def _shown(arg: str | pl.Expr) -> str | None:
     return arg if isinstance(arg, str) else arg.meta.output_name(raise_if_undetermined=False)
 
 
-def _number(arg: Any, name: str, kind: str) -> Any:
+def _argument(arg: Any, slot: Slot) -> Any:
     """Convert an argument as a column would be."""
-    allowed = {"float": (int, float), "int": (int,), "bool": (bool,)}[kind]
-    if not isinstance(arg, allowed) or (isinstance(arg, bool) and kind != "bool"):
-        raise TypeError(f"`{name}` is {kind} and was given {arg!r}")
-    return _TYPES[kind](arg)
+    if arg is None:
+        return None
+    kind = TYPES[slot.type].python
+    fits = isinstance(arg, (int, float)) if kind is float else type(arg) is kind
+    if not fits or (isinstance(arg, bool) and kind is not bool):
+        raise TypeError(f"`{slot.name}` is {slot.type} and was given {arg!r}")
+    return float(arg) if kind is float else arg
+
+
+def _as_slot(value: Any, slot: Slot) -> Any:
+    return float(value) if slot.type == "float" and value is not None else value

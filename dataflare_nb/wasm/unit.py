@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any
 
+from .columns import Slot
 from .kernel import Site
+from .signature import Returns
 from .source import Source
-from .values import Kind
+from .values import Kind, Type, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A function of the module: how it is called, what it takes and what it gives."""
+
+    name: str
+    params: tuple[Slot, ...]
+    defaults: Mapping[str, Any]
+    returns: Returns
+    recursive: bool = False
+
+    def again(self) -> Inner:
+        """Return the same, known to call itself."""
+        return replace(self, recursive=True)
 
 
 @dataclass(slots=True)
@@ -21,8 +38,15 @@ class Unit:
     sites: list[Site] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
     functions: dict[str, str] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
+    inner: dict[int, Inner] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
     loops: bool = False
+
+    def mark(self, source: Source, node: ast.AST) -> str:
+        """Return a comment that says where the code that follows comes from."""
+        if source not in self.sources:
+            self.sources.append(source)
+        return f"(;@{self.sources.index(source)}:{getattr(node, 'lineno', 1)};)"
 
     def site(self, error: str, message: str, source: Source, node: ast.AST) -> int:
         """Return the number of a place that can fail; numbers start at 1."""
@@ -33,18 +57,38 @@ class Unit:
 
 
 @dataclass(slots=True)
+class Flow:
+    """What holds at one place of the code: which names have a value, and which optional ones are not None."""
+
+    assigned: set[str] = field(default_factory=set)
+    present: set[str] = field(default_factory=set)
+
+    def copy(self) -> Flow:
+        """Return the same, to be changed apart."""
+        return Flow(set(self.assigned), set(self.present))
+
+    @staticmethod
+    def meet(flows: Sequence[Flow]) -> Flow:
+        """Return what holds wherever one came from."""
+        return Flow(
+            set.intersection(*(flow.assigned for flow in flows)), set.intersection(*(flow.present for flow in flows))
+        )
+
+
+@dataclass(slots=True)
 class Frame:
     """The locals of one function, and how it ends.
 
-    `leave` wraps the code of a result; `fail` is what follows after the error was noted.
+    `leave` returns the code that hands over a result, given its values; `fail` is what follows after an error
+    was noted.
     """
 
-    leave: Callable[[str], str]
+    leave: Callable[[Sequence[Value]], str]
     fail: str
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    types: dict[str, Type] = field(default_factory=dict)
+    records: dict[str, tuple[str, ...]] = field(default_factory=dict)
     slots: dict[str, str] = field(default_factory=dict)
-    assigned: set[str] = field(default_factory=set)
-    changed: bool = False
+    flow: Flow = field(default_factory=Flow)
     _count: int = 0
 
     def temporary(self, wat: str) -> str:
@@ -61,8 +105,34 @@ class Frame:
 
     def declarations(self) -> str:
         """Return the declarations of the locals."""
-        named = {f"$v_{name}": kind.wat for name, kind in self.kinds.items()}
+        named = {}
+        for name, kept in self.types.items():
+            named[variable(name)] = kept.kind.wat
+            if kept.optional:
+                named[absence(name)] = "i32"
         return " ".join(f"(local {name} {wat})" for name, wat in {**named, **self.slots}.items())
+
+
+def variable(name: str) -> str:
+    """Return the local that holds a variable."""
+    return f"$v_{_ascii(name)}"
+
+
+def absence(name: str) -> str:
+    """Return the local that is 1 while an optional variable is None."""
+    return f"$n_{_ascii(name)}"
+
+
+def _ascii(name: str) -> str:
+    return name if name.isascii() else "".join(c if c.isascii() else f"!{ord(c):x}" for c in name)
+
+
+def results(slots: Iterable[Slot]) -> list[str]:
+    """Return the WebAssembly types that a function gives for these outputs."""
+    wats = []
+    for slot in slots:
+        wats += [Kind(slot.type).wat, "i32"] if slot.optional else [Kind(slot.type).wat]
+    return wats
 
 
 def outside(function: Callable[..., Any]) -> dict[str, Any]:

@@ -2,51 +2,99 @@
 
 `literal` is an int constant that a float holds exactly, and `mixed` a value that is such an int on one path
 and a float on another, as in `max(x, 0)`. CPython keeps the int; we keep a float that equals it, and refuse
-the few operations that could tell the two apart (they differ in the sign of zero).
+the few operations that could tell the two apart (they differ in the sign of zero). Dates and times are ints:
+microseconds, or days for a date.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What an expression gives."""
+    """What an expression gives, beside None."""
 
     FLOAT = "float"
     INT = "int"
     BOOL = "bool"
+    DATETIME = "datetime"
+    DATE = "date"
+    TIME = "time"
+    TIMEDELTA = "timedelta"
     LITERAL = "literal"
     MIXED = "mixed"
+    NONE = "None"
+    RECORD = "record"
 
     @property
     def wat(self) -> str:
         """The WebAssembly type it lives in."""
-        return {"float": "f64", "mixed": "f64", "int": "i64", "literal": "i64", "bool": "i32"}[self]
+        return _WAT[self]
 
     @property
     def spoken(self) -> str:
         """The kind as an error calls it."""
-        return {"literal": "an int", "int": "an int", "float": "a float", "bool": "a bool"}.get(
-            self, "an int or a float"
-        )
+        return _SPOKEN.get(self, f"a {self.value}")
 
 
+_WAT = dict.fromkeys(Kind, "i64") | {
+    Kind.FLOAT: "f64",
+    Kind.MIXED: "f64",
+    Kind.BOOL: "i32",
+    Kind.NONE: "i32",
+}
+_SPOKEN = {
+    Kind.LITERAL: "an int",
+    Kind.INT: "an int",
+    Kind.MIXED: "an int or a float",
+    Kind.NONE: "None",
+    Kind.RECORD: "a tuple",
+}
 FLOATS = frozenset({Kind.FLOAT, Kind.MIXED})
 INTS = frozenset({Kind.INT, Kind.LITERAL})
+NUMBERS = FLOATS | INTS | {Kind.BOOL}
 EXACT = 1 << 53
 """Up to here every int is a float."""
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Type:
+    """What a variable holds: values of one kind, or also None."""
+
+    kind: Kind
+    optional: bool = False
+
+    @property
+    def spoken(self) -> str:
+        """The type as an error calls it."""
+        return f"{self.kind.spoken} or None" if self.optional and self.kind is not Kind.NONE else self.kind.spoken
+
+
+@dataclass(frozen=True, slots=True)
 class Value:
-    """Code that leaves one value, its kind, and the number if it is known."""
+    """Code that leaves one value, its kind, and the number if it is known.
+
+    `none` is code that says, once `code` has run, whether the value is None; without it, it never is. A record
+    leaves nothing: its code puts the `parts` where they can be read, any number of times.
+    """
 
     code: str
     kind: Kind
     number: int | float | bool | None = None
+    none: str | None = None
+    parts: tuple[Value, ...] = ()
+    fields: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> Type:
+        """What a variable must hold to hold this value."""
+        return Type(self.kind, self.none is not None)
+
+
+NONE = Value("(i32.const 0)", Kind.NONE, none="(i32.const 1)")
 
 
 def constant(number: float | bool) -> Value:
@@ -72,12 +120,23 @@ def join(one: Kind, other: Kind) -> Kind | None:
     >>> join(Kind.LITERAL, Kind.FLOAT)
     <Kind.MIXED: 'mixed'>
     """
-    both = {one, other}
-    if len(both) == 1:
-        return one
+    both = {one, other} - {Kind.NONE}
+    if len(both) <= 1:
+        return both.pop() if both else Kind.NONE
     if both <= INTS:
         return Kind.INT
     return Kind.MIXED if both <= FLOATS | {Kind.LITERAL} else None
+
+
+def joined(types: Iterable[Type]) -> Type | None:
+    """Return the type that holds all of some types, None if there is none."""
+    kind, optional = Kind.NONE, False
+    for one in types:
+        found = join(kind, one.kind)
+        if found is None:
+            return None
+        kind, optional = found, optional or one.optional
+    return Type(kind, optional)
 
 
 def as_float(value: Value) -> str:
@@ -100,15 +159,22 @@ def as_int(value: Value) -> str:
 
 def as_kind(value: Value, kind: Kind) -> str:
     """Return code for a value as a kind that `join` found to hold it."""
+    if value.kind is Kind.NONE and kind is not Kind.NONE:
+        return f"({kind.wat}.const 0)"
     return as_float(value) if kind in FLOATS else as_int(value) if kind in INTS else value.code
 
 
 def truth(value: Value) -> str:
     """Return code for `bool(value)`."""
-    match value.kind.wat:
-        case "f64":
-            return f"(f64.ne {value.code} (f64.const 0))"
-        case "i64":
-            return f"(i64.ne {value.code} (i64.const 0))"
-        case _:
-            return value.code
+    if value.kind is Kind.NONE:
+        return "(i32.const 0)"
+    if value.kind in {Kind.DATETIME, Kind.DATE, Kind.TIME}:
+        found = f"(block (result i32) (drop {value.code}) (i32.const 1))"
+    else:
+        found = {
+            "f64": f"(f64.ne {value.code} (f64.const 0))",
+            "i64": f"(i64.ne {value.code} (i64.const 0))",
+            "i32": value.code,
+        }[value.kind.wat]
+    # What is None was given zero bits somewhere, or none at all: only the flag decides.
+    return found if value.none is None else f"(i32.and {found} (i32.eqz {value.none}))"

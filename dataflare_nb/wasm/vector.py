@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .signature import Signature
 from .source import Source
 from .unit import Unit
 from .values import EXACT, float_text
@@ -27,18 +28,18 @@ class _Scalar(Exception):  # noqa: N818 - a signal, not an error
     """This function stays scalar."""
 
 
-def vector_loop(
-    source: Source, names: Mapping[str, Any], params: Sequence[tuple[str, str]], returns: str, unit: Unit
-) -> tuple[str, str] | None:
+def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, unit: Unit) -> tuple[str, str] | None:
     """Return the locals and the loop, or None if the function stays scalar."""
-    if unit.loops or unit.functions or returns != "float" or any(kind != "float" for _, kind in params) or not params:
+    params, returns = signature.params, signature.returns
+    plain = all(slot.type == "float" and not slot.optional for slot in (*params, *returns.slots))
+    if unit.loops or unit.functions or not plain or returns.record:
         return None
     emitter = _Emitter(names)
     env: dict[str, str] = {}
     loads = []
-    for i, (name, _) in enumerate(params):
-        env[name] = emitter.local()
-        loads.append(f"(local.set {env[name]} (v128.load {_at(f'$in{i}')}))")
+    for i, slot in enumerate(params):
+        env[slot.name] = emitter.local()
+        loads.append(f"(local.set {env[slot.name]} (v128.load {_at(f'$in{i}')}))")
     try:
         result = emitter.block(source.tree.body, env, _ALL)
     except _Scalar:
@@ -47,7 +48,7 @@ def vector_loop(
             (loop $pair
               (br_if $scalar (i32.gt_u (i32.add (local.get $row) (i32.const 2)) (local.get $rows)))
               {" ".join(loads)} {" ".join(emitter.code)}
-              (v128.store {_at("$out")} {result})
+              (v128.store {_at("$out0")} {result})
               (local.set $row (i32.add (local.get $row) (i32.const 2)))
               (br $pair)))"""
     return " ".join(f"(local {name} v128)" for name in emitter.locals), loop

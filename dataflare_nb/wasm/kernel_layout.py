@@ -1,0 +1,78 @@
+"""Where a kernel's columns lie in its memory.
+
+A kernel is called with the address of a table of 32-bit addresses: `HEAD` words for the whole call, then
+`WORDS` for each parameter, then as many for each output. An address of 0 means that there is no such thing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .columns import TYPES, Slot
+
+CHUNK = 65536
+"""Rows of one call: more are cut, so that a kernel's memory stays small. A multiple of 8, for the bitmaps."""
+
+HEAD, WORDS = 4, 4
+VALID, ERRORS = 0, 1
+"""Words of the head: the rows to compute, as bits; where to note the error of each row, 16 bits each."""
+NULLS, DATA = 0, 1
+"""Words of a column: its bits that are 0 for None, if it is optional; its values."""
+_START = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a column lies."""
+
+    nulls: int
+    data: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One chunk of each column, the table before them, and where all of it ends."""
+
+    valid: int
+    errors: int
+    params: tuple[Places, ...]
+    outputs: tuple[Places, ...]
+    end: int
+
+    @classmethod
+    def of(cls, params: Sequence[Slot], outputs: Sequence[Slot]) -> Layout:
+        """Lay out one chunk."""
+        at = _START + _up(4 * (HEAD + WORDS * (len(params) + len(outputs))))
+
+        def place(size: int) -> int:
+            nonlocal at
+            here, at = at, at + _up(size) + 64
+            return here
+
+        def column(slot: Slot) -> Places:
+            width = TYPES[slot.type].width
+            return Places(place(CHUNK // 8) if slot.optional else 0, place(CHUNK * width), width)
+
+        valid, errors = place(CHUNK // 8), place(CHUNK * 2)
+        return cls(valid, errors, tuple(map(column, params)), tuple(map(column, outputs)), at)
+
+    @property
+    def table(self) -> int:
+        """The address of the table."""
+        return _START
+
+    def words(self, *, valid: bool, errors: bool, nulls: Sequence[bool]) -> bytes:
+        """Return the table; `nulls` says which parameters have any."""
+        words = [self.valid if valid else 0, self.errors if errors else 0, 0, 0]
+        for place, some in zip(self.params, nulls, strict=True):
+            words += [place.nulls if some else 0, place.data, 0, 0]
+        for place in self.outputs:
+            words += [place.nulls, place.data, 0, 0]
+        return struct.pack(f"<{len(words)}I", *words)
+
+
+def _up(size: int) -> int:
+    return (size + 63) // 64 * 64

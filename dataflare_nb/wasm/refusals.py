@@ -1,0 +1,119 @@
+"""What cannot be compiled, and what to write instead."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from typing import Any
+
+NUMBERS_ONLY = "a compiled function works on numbers, bools, dates and times; use .map_batches for text and objects"
+_BATCHES = "use .map_batches for this function"
+
+_NODES: dict[type[ast.AST], tuple[str, str]] = {
+    ast.ListComp: ("a list comprehension", "loop over range(...) and keep what you need in variables"),
+    ast.SetComp: ("a set comprehension", "compare with `in (1, 2, 3)`"),
+    ast.DictComp: ("a dict comprehension", "use if ... elif, or join with a table of values"),
+    ast.GeneratorExp: ("a generator", "loop over range(...) and keep what you need in variables"),
+    ast.Lambda: ("a lambda", "write the expression in place, or as a function with @flare.udf"),
+    ast.Dict: ("a dict", "use if ... elif or match, or join with a table of values"),
+    ast.List: ("a list", "use several variables, or return a tuple"),
+    ast.Set: ("a set", "compare with `in (1, 2, 3)`"),
+    ast.Tuple: ("a tuple here", "a tuple can be unpacked, indexed by a constant, returned, or stand after `in`"),
+    ast.Starred: ("`*`", "write the values one by one"),
+    ast.Await: ("`await`", _BATCHES),
+    ast.Yield: ("`yield`", "a compiled function returns one value for each row; use .explode for several rows"),
+    ast.YieldFrom: ("`yield from`", "a compiled function returns one value for each row"),
+    ast.JoinedStr: ("text", NUMBERS_ONLY),
+    ast.Slice: ("a slice", NUMBERS_ONLY),
+    ast.Subscript: ("indexing", NUMBERS_ONLY),
+    ast.FunctionDef: ("a function inside", "define it outside, with @flare.udf of its own, and call it"),
+    ast.AsyncFunctionDef: ("an async function", _BATCHES),
+    ast.ClassDef: ("a class inside", "define a NamedTuple or dataclass outside, and return one"),
+    ast.Import: ("`import`", "import outside of the function"),
+    ast.ImportFrom: ("`import`", "import outside of the function"),
+    ast.Global: ("`global`", "a compiled function changes nothing outside; return the value"),
+    ast.Nonlocal: ("`nonlocal`", "a compiled function changes nothing outside; return the value"),
+    ast.Delete: ("`del`", "give the variable another value"),
+    ast.With: ("`with`", _BATCHES),
+    ast.AsyncWith: ("`async with`", _BATCHES),
+    ast.AsyncFor: ("`async for`", _BATCHES),
+    ast.Try: ("`try`", "test for the error first, or use udf(on_error='null')"),
+    ast.TryStar: ("`try`", "test for the error first, or use udf(on_error='null')"),
+    ast.Break: ("`break` outside of a loop", "return instead"),
+    ast.Continue: ("`continue` outside of a loop", "return instead"),
+    ast.Expr: ("an expression whose value is not used", "assign it, or leave it out"),
+}
+_BUILTINS: dict[Any, str] = {
+    print: "it would print once for each row; return the value and look at the column",
+    sorted: "use min and max for the ends, or .map_batches",
+    map: "loop over range(...)",
+    filter: "loop over range(...) with an `if`",
+    zip: "loop over range(...)",
+    enumerate: "loop over range(...)",
+    range: "range stands in `for i in range(...)` only",
+    isinstance: "the types are known from the annotations; leave the test out",
+    type: "the types are known from the annotations; leave the test out",
+    list: "use several variables, or return a tuple",
+    dict: "use if ... elif or match, or join with a table of values",
+    set: "compare with `in (1, 2, 3)`",
+    tuple: "write the tuple out: (a, b)",
+    open: "a compiled function has no files; read the data as a stream and join it",
+    input: "a compiled function asks nobody; add a parameter",
+    eval: "write the expression out",
+    exec: "write the statements out",
+    complex: "compute with the two parts as floats",
+    pow: "write a ** b",
+    hash: "use pl.col(...).hash()",
+    getattr: "write value.name",
+    iter: "loop over range(...)",
+    next: "loop over range(...)",
+    reversed: "loop over range(stop - 1, start - 1, -1)",
+}
+
+
+def described(node: ast.AST) -> str:
+    """Return what a piece of source is called in an error."""
+    match node:
+        case ast.Constant(value=value):
+            return "`...`" if value is Ellipsis else f"{type(value).__name__} {value!r}"
+        case ast.Attribute(attr=name):
+            return f"the attribute `{name}`"
+    known = _NODES.get(type(node))
+    return known[0] if known else f"a {type(node).__name__.lower()}"
+
+
+def refusal(node: ast.AST | type[ast.AST]) -> str:
+    """Return why a piece of source, or any of its kind, cannot be compiled and what to write instead."""
+    known = _NODES.get(node if isinstance(node, type) else type(node))
+    what = described(node) if not isinstance(node, type) else known[0] if known else "this"
+    return f"{what} cannot be compiled; {known[1] if known else NUMBERS_ONLY}"
+
+
+def instead_of_calling(target: Any, name: str) -> str:
+    """Return what to write instead of a call that cannot be compiled."""
+    hint = _BUILTINS.get(target) if _hashable(target) else None
+    if hint is not None:
+        return hint
+    module = getattr(target, "__module__", "") or ""
+    if module == "math":
+        method = name.split(".")[-1]
+        return f"it is not the same in every C library; use Polars before or after: pl.col(...).{method}()"
+    if module.split(".")[0] in ("numpy", "random", "os", "time", "re", "json"):
+        return _MODULES[module.split(".")[0]]
+    if callable(target) and hasattr(target, "__code__"):
+        return f"decorate `{name}` with @flare.udf too"
+    return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and math.sqrt, floor, ceil, isnan ..."
+
+
+_MODULES = {
+    "numpy": "use the function of the same name in `math`, or a Polars expression",
+    "random": "add a column of random numbers before, so that a repeated run gives the same",
+    "os": "a compiled function has no access to the machine; add a parameter",
+    "time": "a compiled function has no clock; add a column with the time",
+    "re": "use Polars: pl.col(...).str.extract(...)",
+    "json": "use Polars: pl.col(...).str.json_decode(...)",
+}
+
+
+def _hashable(target: Any) -> bool:
+    return isinstance(target, type) or target in vars(builtins).values() if callable(target) else False

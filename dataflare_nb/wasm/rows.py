@@ -1,0 +1,78 @@
+"""How a kernel reads the values of one row from its columns, and writes the result there."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from .columns import TYPES, Slot
+from .unit import absence, variable
+from .values import Kind, Value
+
+_LOAD = {
+    "float": "(f64.load {})",
+    "int": "(i64.load {})",
+    "bool": "(i32.load8_u {})",
+    "datetime": "(i64.load {})",
+    "date": "(i64.load32_s {})",
+    "time": "(i64.div_s (i64.load {}) (i64.const 1000))",
+    "timedelta": "(i64.load {})",
+}
+_STORE = {
+    "float": "(f64.store {} {})",
+    "int": "(i64.store {} {})",
+    "bool": "(i32.store8 {} {})",
+    "datetime": "(i64.store {} {})",
+    "date": "(i64.store32 {} {})",
+    "time": "(i64.store {} (i64.mul (i64.const 1000) {}))",
+    "timedelta": "(i64.store {} {})",
+}
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+FIRST_DAY, LAST_DAY = dt.date.min.toordinal() - _EPOCH, dt.date.max.toordinal() - _EPOCH
+DAY = 86_400_000_000
+"""Microseconds of a day."""
+RANGES = {"date": (FIRST_DAY, LAST_DAY), "datetime": (FIRST_DAY * DAY, LAST_DAY * DAY + DAY - 1)}
+"""What Python's dates can be, in days and microseconds since 1970."""
+
+
+def loaded(index: int, slot: Slot) -> str:
+    """Return code that gives a parameter the row's value; an optional one also says whether it is None."""
+    code = f"(local.set {variable(slot.name)} {_LOAD[slot.type].format(_address(f'$in{index}', slot))})"
+    if not slot.optional:
+        return code
+    nulls = f"(local.get $none_in{index})"
+    byte = f"(i32.load8_u (i32.add {nulls} (i32.shr_u (local.get $row) (i32.const 3))))"
+    bit = f"(i32.and (i32.const 1) (i32.shr_u {byte} (i32.and (local.get $row) (i32.const 7))))"
+    none = f"(if (result i32) {nulls} (then (i32.eqz {bit})) (else (i32.const 0)))"
+    return f"{code} (local.set {absence(slot.name)} {none})"
+
+
+def ranged(slot: Slot, site: int, fail: str) -> str:
+    """Return code that fails the row if a date is beyond those of Python."""
+    first, last = RANGES[slot.type]
+    value = f"(local.get {variable(slot.name)})"
+    outside = f"(i32.or (i64.lt_s {value} (i64.const {first})) (i64.gt_s {value} (i64.const {last})))"
+    if slot.optional:
+        outside = f"(i32.and {outside} (i32.eqz (local.get {absence(slot.name)})))"
+    return f"(if {outside} (then (global.set $error (i32.const {site})) {fail}))"
+
+
+def stored(index: int, slot: Slot, value: Value) -> str:
+    """Return code that writes a value of the result; the bit of one that is None is cleared."""
+    code = _STORE[slot.type].format(_address(f"$out{index}", slot), value.code)
+    if not slot.optional or value.none is None:
+        return code
+    return f"{code} (if {value.none} (then (call $clear_bit (local.get $none_out{index}) (local.get $row))))"
+
+
+def cleared(index: int, slot: Slot) -> str:
+    """Return code that writes zero, for a row without a result."""
+    zero = f"({Kind(slot.type).wat}.const 0)"
+    return _STORE[slot.type].format(_address(f"$out{index}", slot), zero)
+
+
+def _address(column: str, slot: Slot) -> str:
+    """Return code for where the row stands in a column."""
+    shift = {1: 0, 4: 2, 8: 3}[TYPES[slot.type].width]
+    row = "(local.get $row)"
+    scaled = f"(i32.shl {row} (i32.const {shift}))" if shift else row
+    return f"(i32.add (local.get {column}) {scaled})"

@@ -1,0 +1,35 @@
+"""What this CPython says when arithmetic fails, asked of itself, since the words change between versions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable
+
+
+def said(work: Callable[[], object]) -> str:
+    """Return the message of the error that some work raises."""
+    try:
+        work()
+    except (ArithmeticError, ValueError) as error:
+        return str(error)
+    raise AssertionError("it was to fail")  # pragma: no cover
+
+
+_nan, _inf, _zero, _day = math.nan, math.inf, 0, dt.timedelta(1)
+
+INT_DIVISION = said(lambda: 1 / _zero)
+INT_FLOOR_DIVISION = said(lambda: 1 // _zero)
+INT_MODULO = said(lambda: 1 % _zero)
+INT_DIVMOD = said(lambda: divmod(1, _zero))
+FLOAT_DIVISION = said(lambda: 1.0 / _zero)
+FLOAT_FLOOR_DIVISION = said(lambda: 1.0 // _zero)
+FLOAT_MODULO = said(lambda: 1.0 % _zero)
+FLOAT_DIVMOD = said(lambda: divmod(1.0, _zero))
+ZERO_POWER = said(lambda: _zero**-1)
+NEGATIVE_SHIFT = said(lambda: 1 << (_zero - 1))
+ZERO_STEP = said(lambda: range(0, 1, _zero))
+NAN_TO_INT = said(lambda: int(_nan))
+INFINITY_TO_INT = said(lambda: int(_inf))
+MATH_DOMAIN = said(lambda: math.sqrt(-1))
+DATE_RANGE = said(lambda: dt.date.max + _day)
