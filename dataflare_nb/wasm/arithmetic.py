@@ -9,6 +9,7 @@ from ..errors import UdfError
 from . import words
 from .refusals import NUMBERS_ONLY
 from .source import Source
+from .temporal import temporal
 from .unit import Frame, Unit
 from .values import FLOATS, INT_MAX, INT_MIN, INTS, NUMBERS, Kind, Value, as_float, as_int, constant
 
@@ -43,6 +44,8 @@ NO_64_BITS = "the result does not fit into 64 bits"
 class Arithmetic:
     """Compile what unary and binary operators do to values."""
 
+    no_room = NO_64_BITS
+
     def __init__(self, source: Source, unit: Unit, frame: Frame) -> None:
         self.source, self.unit, self.frame = source, unit, frame
 
@@ -59,6 +62,8 @@ class Arithmetic:
 
     def unary(self, node: ast.UnaryOp, value: Value) -> Value:
         """Compile `-`, `+` or `~` of a value."""
+        if value.kind is Kind.TIMEDELTA and not isinstance(node.op, ast.Invert):
+            return Value(self.unary(node, Value(value.code, Kind.INT)).code, value.kind)
         if value.kind not in NUMBERS:
             raise self.source.error(node, f"`{UNARY[type(node.op)]}` takes a number, not {value.kind.spoken}")
         if value.number is not None and value.kind in INTS | {Kind.BOOL}:
@@ -72,7 +77,7 @@ class Arithmetic:
         if isinstance(node.op, ast.UAdd):
             return Value(as_int(value), Kind.INT) if value.kind is Kind.BOOL else value
         if value.kind is Kind.MIXED:
-            raise self._mixed(node, "-")
+            raise self.mixed(node, "-")
         if value.kind is Kind.FLOAT:
             return Value(f"(f64.neg {value.code})", Kind.FLOAT)
         x = self.frame.temporary("i64")
@@ -80,7 +85,8 @@ class Arithmetic:
         code = f"(local.set {x} {as_int(value)}) {check} (i64.sub (i64.const 0) (local.get {x}))"
         return Value(f"(block (result i64) {code})", Kind.INT)
 
-    def _mixed(self, node: ast.AST, sign: str) -> UdfError:
+    def mixed(self, node: ast.AST, sign: str) -> UdfError:
+        """Return the error for a value that is an int on one path and a float on another."""
         return self.source.error(
             node,
             f"`{sign}` meets a value that is an int on one path and a float on another; "
@@ -92,17 +98,20 @@ class Arithmetic:
         sign = SIGNS[type(node.op)]
         kinds = {left.kind, right.kind}
         if not kinds <= NUMBERS:
+            timed = temporal(self, node, left, right)  # type: ignore[arg-type]
+            if timed is not None:
+                return timed
             raise self.source.error(node, f"`{sign}` takes numbers, not {left.kind.spoken} and {right.kind.spoken}")
         if isinstance(node.op, ast.Pow):
             return self._power(node, left, right)
         if type(node.op) in _BIT_OPS:
             return self._bits(node, left, right)
         if not kinds & FLOATS:
-            return self._integer(node, left, right)
+            return self.integer(node, left, right)
         if type(node.op) not in {*_FLOAT_OPS, ast.FloorDiv, ast.Mod}:
             raise self.source.error(node, f"`{sign}` takes ints, not {left.kind.spoken} and {right.kind.spoken}")
         if Kind.FLOAT not in kinds:
-            raise self._mixed(node, sign)
+            raise self.mixed(node, sign)
         a, b = as_float(left), as_float(right)
         if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
             return Value(f"(f64.{_FLOAT_OPS[type(node.op)]} {a} {b})", Kind.FLOAT)
@@ -120,7 +129,8 @@ class Arithmetic:
             result = f"(call ${helper} (local.get {x}) (local.get {y}))"
         return Value(f"(block (result f64) (local.set {x} {a}) (local.set {y} {b}) {check} {result})", Kind.FLOAT)
 
-    def _integer(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
+    def integer(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
+        """Compile `left op right` of ints."""
         if left.number is not None and right.number is not None:
             folded = self._folded(node, int(left.number), int(right.number))
             if folded is not None:
@@ -220,8 +230,11 @@ class Arithmetic:
                 "`**` of floats depends on the machine's C library in its last bit, so it is not compiled; "
                 "write x * x for a square, math.sqrt(x) for a root, or use Polars: pl.col(...) ** 2",
             )
-        if right.number is None or not 0 <= right.number <= _MOST_POWER:
-            raise self.source.error(node, f"`**` needs a constant exponent from 0 to {_MOST_POWER}")
+        if right.number is None:
+            return self._any_power(node, left, right)
+        if not 0 <= right.number <= _MOST_POWER:
+            most = _MOST_POWER
+            raise self.source.error(node, f"`**` of ints takes a constant exponent from 0 to {most}, or a variable")
         exponent = int(right.number)
         if left.number is not None:
             return self.constant(int(left.number) ** exponent, node)
@@ -234,8 +247,21 @@ class Arithmetic:
             if place:
                 root = self.frame.temporary("i64")
                 held = Value(f"(local.get {root})", Kind.INT)
-                squared = self._integer(product, held, held)
+                squared = self.integer(product, held, held)
                 power = Value(f"(block (result i64) (local.set {root} {power.code}) {squared.code})", Kind.INT)
             if bit == "1":
-                power = self._integer(product, power, again) if place else again
+                power = self.integer(product, power, again) if place else again
         return Value(f"(block (result i64) (local.set {base} {as_int(left)}) {power.code})", Kind.INT)
+
+    def _any_power(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
+        self.unit.helpers.add("int_power")
+        x, y, r = (self.frame.temporary("i64") for _ in range(3))
+        wide = self.frame.temporary("i32")
+        a, b = f"(local.get {x})", f"(local.get {y})"
+        negative = f"(i64.lt_s {b} (i64.const 0))"
+        zero = self.failing(f"(i32.and {negative} (i64.eqz {a}))", "ZeroDivisionError", words.ZERO_POWER, node)
+        fraction = self.failing(negative, "ValueError", "a negative power of an int is a float", node)
+        overflow = self.failing(f"(local.get {wide})", "OverflowError", NO_64_BITS, node)
+        start = f"(local.set {x} {as_int(left)}) (local.set {y} {as_int(right)}) {zero} {fraction}"
+        call = f"(call $int_power {a} {b}) local.set {wide} local.set {r} {overflow}"
+        return Value(f"(block (result i64) {start} {call} (local.get {r}))", Kind.INT)

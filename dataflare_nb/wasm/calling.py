@@ -47,7 +47,6 @@ class Calls:
             return self._method(node, node.func)
         target = self.static(node.func)
         if isinstance(target, (type, types.BuiltinFunctionType)) and target in INTRINSICS:
-            self._refuse_keywords(node)
             return INTRINSICS[target](self, node)  # type: ignore[arg-type]
         fields = record_fields(target)
         if fields is not None:
@@ -72,15 +71,11 @@ class Calls:
             raise self.source.error(func, f"{owner.kind.spoken} has no method `{func.attr}` here")
         return found(self, node, owner)  # type: ignore[arg-type]
 
-    def _refuse_keywords(self, node: ast.Call) -> None:
-        if node.keywords:
-            raise self.source.error(node, "this function takes plain arguments here, without names")
-
     def _record(self, node: ast.Call, fields: Mapping[str, Any]) -> Value:
-        values = self._arguments(node, list(fields), {k: v for k, v in fields.items() if v is not ...})
+        values = self.arguments(node, list(fields), {k: v for k, v in fields.items() if v is not ...})
         return self.record(values, node, list(fields))
 
-    def _arguments(self, node: ast.Call, names: Sequence[str], defaults: Mapping[str, Any]) -> list[Value]:
+    def arguments(self, node: ast.Call, names: Sequence[str], defaults: Mapping[str, Any]) -> list[Value]:
         """Return the values for the parameters; they are evaluated in the order in which they are written."""
         called = ast.unparse(node.func)
         if len(node.args) > len(names):
@@ -98,7 +93,7 @@ class Calls:
 
     def _inner_call(self, inner: Inner, node: ast.Call) -> Value:
         names = [slot.name for slot in inner.params]
-        values = self._arguments(node, names, inner.defaults)
+        values = self.arguments(node, names, inner.defaults)
         nodes = _given(node, names)
         args: list[str] = []
         for value, slot in zip(values, inner.params, strict=True):

@@ -7,11 +7,13 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from . import builtin_calls  # noqa: F401 - it registers what it compiles
 from .arithmetic import Arithmetic
 from .calling import Calls
 from .comparing import Comparisons
 from .refusals import refusal
 from .source import Source
+from .temporal import constant_time
 from .unit import Flow, Frame, Inner, Unit, absence, variable
 from .values import NONE, Kind, Type, Value, as_kind, joined, truth
 
@@ -224,6 +226,9 @@ class Expressions(Calls, Comparisons, Arithmetic):
             return NONE
         if type(found) in (bool, int, float):
             return self.constant(found, node)
+        timed = constant_time(found)
+        if timed is not None:
+            return timed
         if type(found) is tuple:
             return self.record([self.known(part, node) for part in found], node)
         raise self.source.error(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .calendar import CALENDAR
+from .helpers_round import ROUNDING
+
 COMPARE = """
   ;; Compare an int with a float exactly: -1, 0, 1, or 2 if the float is not a number.
   (func $compare (param $i i64) (param $f f64) (result i32) (local $r f64) (local $t i64)
@@ -160,10 +163,18 @@ HELPERS = {
     "fmod": (FMOD, ()),
     "modulo": (MODULO, ("fmod",)),
     "floor_divide": (FLOOR_DIVIDE, ("fmod",)),
+    **ROUNDING,
+    **CALENDAR,
 }
 
 
 def closure(wanted: set[str]) -> str:
     """Return the code of the helpers named, with what they call."""
-    needed = wanted | {other for name in wanted for other in HELPERS[name][1]}
+    needed: set[str] = set()
+    open_ = list(wanted)
+    while open_:
+        name = open_.pop()
+        if name not in needed:
+            needed.add(name)
+            open_ += HELPERS[name][1]
     return "".join(HELPERS[name][0] for name in HELPERS if name in needed)

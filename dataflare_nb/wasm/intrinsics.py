@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import words
-from .values import FLOATS, INT_MIN, INTS, NUMBERS, Kind, Value, as_float, as_int, as_kind, truth
+from .values import FLOATS, INT_MIN, INTS, NUMBERS, TIMES, Kind, Value, as_float, as_int, as_kind, truth
 
 if TYPE_CHECKING:
     from .expressions import Expressions
 
 Call: TypeAlias = Callable[["Expressions", ast.Call], Value]
 Method: TypeAlias = Callable[["Expressions", ast.Call, Value], Value]
-Attribute: TypeAlias = Callable[["Expressions", ast.Attribute, Value], Value]
+Attribute: TypeAlias = Callable[["Expressions", ast.AST, Value], Value]
 _OnNumbers: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Value]
 
 INTRINSICS: dict[Any, Call] = {}
@@ -25,18 +25,22 @@ METHODS: dict[tuple[Kind, str], Method] = {}
 ATTRIBUTES: dict[tuple[Kind, str], Attribute] = {}
 
 
-def _intrinsic(target: Any, count: int | None = 1) -> Callable[[_OnNumbers], _OnNumbers]:
+def _intrinsic(
+    target: Any, count: int | None = 1, also: frozenset[Kind] = frozenset()
+) -> Callable[[_OnNumbers], _OnNumbers]:
     """Register how `target` is compiled, after checking the number of arguments and that they are numbers."""
 
     def register(body: _OnNumbers) -> _OnNumbers:
         def checked(ex: Expressions, node: ast.Call) -> Value:
             called = ast.unparse(node.func)
+            if node.keywords:
+                raise ex.source.error(node, f"`{called}` takes plain arguments here, without names")
             if count is not None and len(node.args) != count:
                 plural = "argument" if count == 1 else "arguments"
                 raise ex.source.error(node, f"`{called}` takes {count} {plural} here")
             args = [ex.value(arg) for arg in node.args]
             for arg, value in zip(node.args, args, strict=True):
-                if value.kind not in NUMBERS:
+                if value.kind not in NUMBERS | also:
                     raise ex.source.error(arg, f"`{called}` takes a number here, not {value.kind.spoken}")
             return body(ex, node, args)
 
@@ -51,22 +55,22 @@ def _float(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     return Value(as_float(args[0]), Kind.FLOAT)
 
 
-@_intrinsic(builtins.bool)
+@_intrinsic(builtins.bool, also=TIMES)
 def _bool(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     return Value(truth(args[0]), Kind.BOOL)
 
 
-@_intrinsic(builtins.abs)
+@_intrinsic(builtins.abs, also=frozenset({Kind.TIMEDELTA}))
 def _abs(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     value = args[0]
     if value.kind in FLOATS:
         return Value(f"(f64.abs {value.code})", value.kind)
+    kind = Kind.TIMEDELTA if value.kind is Kind.TIMEDELTA else Kind.INT
     x = ex.frame.temporary("i64")
-    least = f"(i64.eq (local.get {x}) (i64.const {INT_MIN}))"
-    check = ex.failing(least, "OverflowError", "the result does not fit into 64 bits", node)
+    check = ex.failing(f"(i64.eq (local.get {x}) (i64.const {INT_MIN}))", "OverflowError", ex.no_room, node)
     negated = f"(i64.sub (i64.const 0) (local.get {x}))"
     chosen = f"(select {negated} (local.get {x}) (i64.lt_s (local.get {x}) (i64.const 0)))"
-    return Value(f"(block (result i64) (local.set {x} {as_int(value)}) {check} {chosen})", Kind.INT)
+    return Value(f"(block (result i64) (local.set {x} {as_int(value)}) {check} {chosen})", kind)
 
 
 def _rounding(target: Any, instruction: str) -> None:
@@ -95,7 +99,7 @@ _rounding(math.ceil, "ceil")
 
 
 def _extreme(target: Any, name: str, floats: str, ints: str) -> None:
-    @_intrinsic(target, None)
+    @_intrinsic(target, None, TIMES)
     def body(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
         if len(args) < 2:
             raise ex.source.error(node, f"`{name}` takes two or more numbers here")

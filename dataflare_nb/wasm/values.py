@@ -55,6 +55,7 @@ _SPOKEN = {
 FLOATS = frozenset({Kind.FLOAT, Kind.MIXED})
 INTS = frozenset({Kind.INT, Kind.LITERAL})
 NUMBERS = FLOATS | INTS | {Kind.BOOL}
+TIMES = frozenset({Kind.DATETIME, Kind.DATE, Kind.TIME, Kind.TIMEDELTA})
 EXACT = 1 << 53
 """Up to here every int is a float."""
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
