@@ -13,7 +13,7 @@ from .refusals import refusal
 from .signature import record_fields
 from .source import Source
 from .unit import Frame, Inner, Unit, results
-from .values import Kind, Value, as_float
+from .values import NONE, Kind, Value, as_float, as_kind
 
 
 class Calls:
@@ -130,7 +130,7 @@ class Calls:
                 node, f"this {what} and must be {kind.spoken}; test it first, or annotate `{slot.type} | None`"
             )
         if value.kind is Kind.NONE:
-            return Value(f"({kind.wat}.const 0)", kind, none=value.none)
+            return Value(as_kind(value, kind), kind, none=NONE.none)
         if kind is Kind.FLOAT and value.kind in _TO_FLOAT:
             return Value(as_float(value), kind, none=value.none)
         if value.kind is kind or (kind is Kind.INT and value.kind is Kind.LITERAL):

@@ -14,7 +14,7 @@ from .refusals import refusal
 from .signature import Returns
 from .source import Source
 from .unit import Flow, Frame, Inner, Unit
-from .values import Kind, Type, Value, as_int
+from .values import NONE, Kind, Type, Value, as_int
 
 _MOST_PASSES = 8
 
@@ -87,6 +87,8 @@ class Body:
                 code, falls = self._statement(node)
             except Unsettled:
                 self._unsettled = node
+                if isinstance(node, ast.Return):
+                    return " ".join(parts), False
                 continue
             parts.append(f"{self._unit.mark(self._source, node)} {code}" if code else "")
             if not falls:
@@ -148,9 +150,9 @@ class Body:
         returns = self._returns
         value = self._ex.maybe(node) if node is not None else None
         if value is None or (value.kind is Kind.NONE and returns.record):
-            nothing = Value("", Kind.NONE, none="(i32.const 1)")
             where = node or statement
-            return self._frame.leave([self._ex.passed(nothing, slot, where) for slot in returns.slots])
+            start = f"(drop {value.code})" if value is not None and value.code != NONE.code else ""
+            return f"{start} {self._frame.leave([self._ex.passed(NONE, slot, where) for slot in returns.slots])}"
         where = node or statement
         if not returns.record:
             return self._frame.leave([self._ex.passed(value, returns.slots[0], where)])
@@ -240,23 +242,23 @@ class Body:
     # ---- loops ----
 
     def _while(self, node: ast.While) -> tuple[str, bool]:
-        self._unit.loops = True
-        loop = _Loop(self._frame)
-        self._forget_changes(node)
         endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
-        if endless:
+
+        def round_(loop: _Loop) -> tuple[str, Flow, list[Flow]]:
             test, done = "", self._frame.flow
-        else:
-            condition, true, done = self._test(node.test, node)
-            test, self._frame.flow = f"(br_if {loop.done} (i32.eqz {condition}))", true
-        body, _ = self._loop_body(node.body, loop)
-        code = f"(loop {loop.again} {test} (block {loop.next} {body}) (br {loop.again}))"
+            if not endless:
+                condition, true, done = self._test(node.test, node)
+                test, self._frame.flow = f"(br_if {loop.done} (i32.eqz {condition}))", true
+            body, ends = self._loop_body(node.body, loop)
+            return f"(loop {loop.again} {test} (block {loop.next} {body}) (br {loop.again}))", done, ends
+
+        loop, code, done, _ = self._rounds(round_)
         return self._after_loop(node, loop, code, None if endless else done)
 
     def _for(self, node: ast.For) -> tuple[str, bool]:
-        self._unit.loops = True
         if not isinstance(node.target, ast.Name):
             raise self._source.error(node.target, "a loop over range(...) gives one name its values")
+        name = node.target.id
         start, stop, step = self._range(node.iter)
         at, count, size, end = (self._frame.temporary("i64") for _ in range(4))
         code = [f"(local.set {at} {as_int(start)})", f"(local.set {end} {as_int(stop)})"]
@@ -265,20 +267,36 @@ class Body:
             zero = f"(i64.eqz (local.get {size}))"
             code.append(self._ex.failing(zero, "ValueError", words.ZERO_STEP, node.iter))
         code.append(f"(local.set {count} {_steps(f'(local.get {at})', f'(local.get {end})', f'(local.get {size})')})")
-        loop = _Loop(self._frame)
-        self._forget_changes(node)
-        before = self._frame.flow.copy()
-        store = self._ex.assign(node.target.id, Value(f"(local.get {at})", Kind.INT), node)
-        body, ends = self._loop_body(node.body, loop)
+
+        def round_(loop: _Loop) -> tuple[str, Flow, list[Flow]]:
+            done = self._frame.flow.copy()
+            store = self._ex.assign(name, Value(f"(local.get {at})", Kind.INT), node)
+            body, ends = self._loop_body(node.body, loop)
+            again = (
+                f"(loop {loop.again} (br_if {loop.done} (i64.eqz (local.get {count}))) {store}"
+                f" (block {loop.next} {body})"
+                f" (local.set {at} (i64.add (local.get {at}) (local.get {size})))"
+                f" (local.set {count} (i64.sub (local.get {count}) (i64.const 1))) (br {loop.again}))"
+            )
+            return again, done, ends
+
+        loop, again, done, ends = self._rounds(round_)
         if _runs(start, stop, step) and ends:
-            before = Flow.meet(ends)
-        code.append(
-            f"(loop {loop.again} (br_if {loop.done} (i64.eqz (local.get {count}))) {store}"
-            f" (block {loop.next} {body})"
-            f" (local.set {at} (i64.add (local.get {at}) (local.get {size})))"
-            f" (local.set {count} (i64.sub (local.get {count}) (i64.const 1))) (br {loop.again}))"
-        )
-        return self._after_loop(node, loop, " ".join(code), before)
+            done = Flow.meet(ends)
+        return self._after_loop(node, loop, " ".join([*code, again]), done)
+
+    def _rounds(self, round_: Callable[[_Loop], tuple[str, Flow, list[Flow]]]) -> tuple[_Loop, str, Flow, list[Flow]]:
+        """Compile a loop's round until what is known at its begin also holds where it begins again."""
+        self._unit.loops = True
+        head = self._frame.flow.copy()
+        while True:
+            self._frame.flow = head.copy()
+            loop = _Loop(self._frame)
+            code, done, ends = round_(loop)
+            lost = head.present - Flow.meet(ends).present if ends else set()
+            if not lost:
+                return loop, code, done, ends
+            head.present -= lost
 
     def _after_loop(self, node: ast.While | ast.For, loop: _Loop, code: str, done: Flow | None) -> tuple[str, bool]:
         """Return the loop with its `else`; `done` holds where it ends by itself, if it ever does."""
@@ -299,13 +317,6 @@ class Body:
         code, falls = self._block(body)
         self._loops.pop()
         return code, [*loop.continues, self._frame.flow] if falls else loop.continues
-
-    def _forget_changes(self, node: ast.While | ast.For) -> None:
-        """Drop what is known of names that a later round finds changed."""
-        changed = {
-            name.id for part in ast.walk(node) if isinstance(name := part, ast.Name) and isinstance(name.ctx, ast.Store)
-        }
-        self._frame.flow.present -= changed
 
     def _range(self, node: ast.expr) -> tuple[Value, Value, Value]:
         named = isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute))

@@ -161,14 +161,15 @@ def as_int(value: Value) -> str:
 def as_kind(value: Value, kind: Kind) -> str:
     """Return code for a value as a kind that `join` found to hold it."""
     if value.kind is Kind.NONE and kind is not Kind.NONE:
-        return f"({kind.wat}.const 0)"
+        zero = f"({kind.wat}.const 0)"
+        return zero if value.code == NONE.code else f"(block (result {kind.wat}) (drop {value.code}) {zero})"
     return as_float(value) if kind in FLOATS else as_int(value) if kind in INTS else value.code
 
 
 def truth(value: Value) -> str:
     """Return code for `bool(value)`."""
     if value.kind is Kind.NONE:
-        return "(i32.const 0)"
+        return as_kind(value, Kind.BOOL)
     if value.kind in {Kind.DATETIME, Kind.DATE, Kind.TIME}:
         found = f"(block (result i32) (drop {value.code}) (i32.const 1))"
     else:

@@ -74,6 +74,9 @@ class _Checks(ast.NodeTransformer):
         plain = ast.copy_location(ast.UnaryOp(node.op, self.visit(node.operand)), node)
         return plain if isinstance(node.op, ast.Not) else self._wrapped("checked", plain, at=node)
 
+    def visit_MatchValue(self, node: ast.MatchValue) -> ast.MatchValue:
+        return node
+
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         assert isinstance(node.target, ast.Name)
         read = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
@@ -132,6 +135,8 @@ def outcome(function: Udf, python: Callable[..., Any], row: tuple[Any, ...]) -> 
         checked(result)
     except (ArithmeticError, ValueError, AssertionError, RecursionError) as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<")]
+        if (isinstance(error, OverflowError) and "C int" in str(error)) or "days=" in str(error):
+            error = OverflowError(NO_64_BITS)  # a timedelta beyond what Python's can be is beyond 64 bits too
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return said, frames[-1].lineno
     return tuple(result) if isinstance(result, tuple) else result
