@@ -230,11 +230,10 @@ class Arithmetic:
                 "`**` of floats depends on the machine's C library in its last bit, so it is not compiled; "
                 "write x * x for a square, math.sqrt(x) for a root, or use Polars: pl.col(...) ** 2",
             )
-        if right.number is None:
+        if right.number is None or right.number > _MOST_POWER:
             return self._any_power(node, left, right)
-        if not 0 <= right.number <= _MOST_POWER:
-            most = _MOST_POWER
-            raise self.source.error(node, f"`**` of ints takes a constant exponent from 0 to {most}, or a variable")
+        if right.number < 0:
+            raise self.source.error(node, "a negative power of an int is a float; write float(...) ** ...")
         exponent = int(right.number)
         if left.number is not None:
             return self.constant(int(left.number) ** exponent, node)

@@ -81,7 +81,7 @@ class Body:
 
     def _block(self, body: Sequence[ast.stmt]) -> tuple[str, bool]:
         """Return the code of some statements, and whether what follows them is reached."""
-        parts = []
+        parts: list[str] = []
         for node in body:
             try:
                 code, falls = self._statement(node)

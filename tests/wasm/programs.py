@@ -5,20 +5,32 @@ from __future__ import annotations
 import datetime as dt
 import linecache
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
+from dataflare_nb.errors import UdfError
 from dataflare_nb.wasm import Udf, udf
 
 Draw = Callable[[Any], Any]
 
-FLOATS = ["0.0", "1.0", "-1.0", "0.5", "2.5", "1e300", "1e-310", "3.0", "100.0", "LIMIT", "math.inf", "RATE"]
-INTS = ["0", "1", "2", "3", "-1", "7", "63", "10", "100", "COUNT"]
-DATES = ["date(2000, 2, 29)", "date(1970, 1, 1)", "START", "date.max"]
-SPANS = ["timedelta(1)", "timedelta(hours=-5)", "timedelta(0)", "timedelta(microseconds=1)", "timedelta(weeks=3000)"]
-TIMES = ["datetime(2000, 1, 1)", "datetime(1969, 12, 31, 23, 59, 59, 999999)", "datetime.min"]
+CONSTANTS = {
+    "float": ["0.0", "1.0", "-1.0", "0.5", "2.5", "1e300", "1e-310", "3.0", "100.0", "LIMIT", "math.inf", "RATE"],
+    "int": ["0", "1", "2", "3", "-1", "7", "63", "10", "100", "COUNT"],
+    "bool": ["True", "False"],
+    "date": ["date(2000, 2, 29)", "date(1970, 1, 1)", "START", "date.max"],
+    "timedelta": [
+        "timedelta(1)",
+        "timedelta(hours=-5)",
+        "timedelta(0)",
+        "timedelta(microseconds=1)",
+        "timedelta(3000)",
+    ],
+    "datetime": ["datetime(2000, 1, 1)", "datetime(1969, 12, 31, 23, 59, 59, 999999)", "datetime.min"],
+}
 SCOPE = {
     "math": math,
     "LIMIT": 1e6,
@@ -29,36 +41,69 @@ SCOPE = {
     "datetime": dt.datetime,
     "timedelta": dt.timedelta,
 }
-CONSTANTS = {
-    "float": FLOATS,
-    "int": INTS,
-    "bool": ["True", "False"],
-    "date": DATES,
-    "timedelta": SPANS,
-    "datetime": TIMES,
+PARAMS = ["float", "float", "float", "int", "int", "bool", "float|None", "int|None", "date", "timedelta", "datetime"]
+RESULTS = ["float", "float", "int", "int", "bool", "float|None", "date", "timedelta", "datetime"]
+
+# What an expression of a type can be; `<float>` and so on stand for other expressions.
+TEMPLATES = {
+    "float": """
+        (<float> + <float>); (<float> - <float>); (<float> * <float>); (<float> / <float>); (<float> // <float>);
+        (<float> % <float>); (<float> + <int>); (<int> - <float>); (<float> * <int>); (<int> / <float>);
+        (<int> // <float>); (<float> % <int>); (<int> / <int>); -<float>; abs(<float>); min(<float>, <float>);
+        max(<float>, <float>, 0.0); float(<int>); round(<float>, 0); round(<float>, 2); round(<float>, -1);
+        math.sqrt(abs(<float>)); math.sqrt(<float>); (<float> or <float>); (<float> and <float>);
+        divmod(<float>, <float>)[1]; math.copysign(<float>, <float>); math.fmod(<float>, <float>);
+        <timedelta>.total_seconds(); (<timedelta> / <timedelta>); (<float> if <bool> else <float>)
+    """,
+    "int": """
+        (<int> + <int>); (<int> - <int>); (<int> * <int>); (<int> // <int>); (<int> % <int>); (<int> & <int>);
+        (<int> | <int>); (<int> ^ <int>); (<int> >> <int>); (<int> << <int>); -<int>; ~<int>; abs(<int>);
+        min(<int>, <int>); max(<int>, <int>, 5); int(<float>); round(<float>); int(<bool>); (<bool> + <int>);
+        (<int> or <int>); (<int> and <int>); divmod(<int>, <int>)[0]; (<int> ** (<int> % 5)); (<int> ** 3);
+        (2 ** <int>); sum((<int>, <int>, 1)); round(<int>, -1); math.floor(<float>); math.ceil(<float>);
+        (<new> := <int>); <date>.year; <date>.month; <date>.day; <date>.weekday(); <date>.toordinal();
+        <date>.isocalendar()[1]; <datetime>.hour; <datetime>.microsecond; <timedelta>.days; <timedelta>.seconds;
+        (<timedelta> // <timedelta>); (<int> if <bool> else <int>)
+    """,
+    "bool": """
+        <float> < <float>; <float> <= <float>; <float> == <float>; <float> != <float>; <int> > <int>; <int> >= <int>;
+        <int> == <int>; <int> < <float>; <float> >= <int>; <int> == <float>; <int> < <int> <= <int>;
+        <float> > <float> != <int>; (<bool> and <bool>); (<bool> or <bool>); (not <bool>); <int> in (1, 2, 7);
+        <int> not in (0, 3.0); <float> in [1.0, 0]; bool(<int>); bool(<float>); any((<bool>, <bool>));
+        all([<bool>, <bool>]); math.isnan(<float>); math.isinf(<float>); (<bool> & <bool>); (<bool> ^ <bool>);
+        <date> < <date>; <datetime> >= <datetime>; <timedelta> == <timedelta>; bool(<timedelta>);
+        <float|None> == <float>; <int|None> != <int|None>;
+        (<bool> if <bool> else <bool>)
+    """,
+    "date": """
+        (<date> + <timedelta>); (<date> - <timedelta>); <datetime>.date(); <date>.replace(day=1 + <int> % 28);
+        min(<date>, START); date(1 + <int> % 9999, 1 + <int> % 12, 28); date(2000, <int> % 14, <int> % 33);
+        (<date> if <bool> else <date>)
+    """,
+    "datetime": """
+        (<datetime> + <timedelta>); (<datetime> - <timedelta>); (<timedelta> + <datetime>); max(<datetime>, <datetime>);
+        <datetime>.replace(hour=<int> % 24, second=0); datetime.combine(<date>, <datetime>.time());
+        (<datetime> if <bool> else <datetime>)
+    """,
+    "timedelta": """
+        (<timedelta> + <timedelta>); (<timedelta> - <timedelta>); (<date> - START); (<datetime> - <datetime>);
+        -<timedelta>; abs(<timedelta>); (<timedelta> * <int>); (<int> * <timedelta>); (<timedelta> // <int>);
+        (<timedelta> / <int>); (<timedelta> % <timedelta>); timedelta(days=<int> % 1000, minutes=<int> % 99);
+        timedelta(microseconds=<int>); (<timedelta> if <bool> else <timedelta>)
+    """,
+    "float|None": """
+        (<float> if <bool> else None); (<float|None> or <float|None>); (<float|None> and <float>); None; <float>
+    """,
+    "int|None": "(<int> if <bool> else None); (None if <bool> else <int>); (<int|None> or <int|None>); None; <int>",
 }
-PARAMS = [
-    "float",
-    "float",
-    "float",
-    "int",
-    "int",
-    "bool",
-    "float | None",
-    "int | None",
-    "date",
-    "timedelta",
-    "datetime",
-]
-RESULTS = ["float", "float", "int", "int", "bool", "float | None", "date", "timedelta", "datetime"]
-COMPARED = ["float", "int", "date", "timedelta", "datetime"]
+PARSED = {kind: [" ".join(one.split()) for one in text.split(";")] for kind, text in TEMPLATES.items()}
 
 
 class Program:
-    """Write one function. `draw` decides; what is in scope is remembered per block."""
+    """Write one function. `pick` decides; what is in scope is remembered per block."""
 
-    def __init__(self, draw: Draw, helpers: dict[str, tuple[list[str], str]]) -> None:
-        self._draw, self._helpers = draw, helpers
+    def __init__(self, pick: Callable[[list[Any]], Any], helpers: dict[str, tuple[list[str], str]]) -> None:
+        self._pick, self._helpers = pick, helpers
         self._names: dict[str, str] = {}
         self._count = 0
         self._loops = 0
@@ -70,7 +115,7 @@ class Program:
         heads = []
         for i, kind in enumerate(params):
             self._names[f"p{i}"] = kind
-            heads.append(f"p{i}: {kind}")
+            heads.append(f"p{i}: {kind.replace('|', ' | ')}")
         many = self._pick([1, 1, 1, 2, 3])
         self._results = [self._pick(RESULTS) for _ in range(many)]
         returns = self._results[0] if many == 1 else f"tuple[{', '.join(self._results)}]"
@@ -151,7 +196,7 @@ class Program:
         name = self._pick(names)
         kind = self._names[name]
         self._line(indent, f"if {name} is not None:")
-        self._names[name] = kind.partition(" ")[0]
+        self._names[name] = kind.partition("|")[0]
         self._line(indent + 1, f"{name} = {self._expression(self._names[name], 2)}")
         self._block(indent + 1, 1, nesting + 1)
         self._names[name] = kind
@@ -194,7 +239,7 @@ class Program:
             [
                 (self._expression("int", 2), "1 | 2", "0", "-3"),
                 (self._expression("float", 2), "0.0", "1", "2.5 | 100"),
-                (self._expression("int | None", 2), "None", "7", "1"),
+                (self._expression("int|None", 2), "None", "7", "1"),
             ]
         )
         self._line(indent, f"match {subject}:")
@@ -226,156 +271,64 @@ class Program:
 
     # ---- expressions ----
 
-    def _pick(self, options: list[Any]) -> Any:
-        return options[self._draw(st.integers(0, len(options) - 1))]
-
     def _expression(self, kind: str, depth: int) -> str:
-        if kind.endswith("None"):
-            return self._optional(kind, depth)
         names = [name for name, found in self._names.items() if found == kind]
         if depth <= 0 or self._pick([True, False, False, False]):
-            return self._pick(names) if names and self._pick([True, True, False]) else self._pick(CONSTANTS[kind])
-        general = [self._ternary, self._ternary]
-        if any(found == f"{kind} | None" for found in self._names.values()):
-            general += [self._present, self._present]
-        if any(returns == kind for _, returns in self._helpers.values()):
-            general += [self._called, self._called]
-        if self._pick([True, False, False, False, False]):
-            return self._pick(general)(kind, depth - 1)
-        return getattr(self, f"_{kind}")(depth - 1)  # type: ignore[no-any-return]
+            return (
+                self._pick(names)
+                if names and self._pick([True, True, False])
+                else self._pick(CONSTANTS.get(kind, ["None"]))
+            )
+        parts = list(PARSED[kind])
+        for name, found in self._names.items():
+            if kind == "bool" and found.endswith("None"):
+                parts += [f"{name} is None", f"{name} is not None", f"({name} is not None and <bool>)"]
+            if found == f"{kind}|None":
+                parts += [f"({name} if {name} is not None else <{kind}>)", f"({name} or <{kind}>)"]
+        for name, (params, returns) in self._helpers.items():
+            if returns == kind:
+                parts += [f"{name}({', '.join(f'<{param}>' for param in params)})"] * 4
+        text = re.sub(r"<([a-zN|]+)>", lambda found: self._filled(found[1], depth - 1), self._pick(parts))
+        return f"({text})" if kind == "bool" else text
 
-    def _ternary(self, kind: str, depth: int) -> str:
-        test = self._expression("bool", depth)
-        return f"({self._expression(kind, depth)} if {test} else {self._expression(kind, depth)})"
-
-    def _present(self, kind: str, depth: int) -> str:
-        name = self._pick([name for name, found in self._names.items() if found == f"{kind} | None"])
-        other = self._expression(kind, depth)
-        return self._pick([f"({name} if {name} is not None else {other})", f"({name} or {other})"])  # type: ignore[no-any-return]
-
-    def _called(self, kind: str, depth: int) -> str:
-        name = self._pick([name for name, (_, returns) in self._helpers.items() if returns == kind])
-        return f"{name}({', '.join(self._expression(param, depth) for param in self._helpers[name][0])})"
-
-    def _optional(self, kind: str, depth: int) -> str:
-        plain = kind.partition(" ")[0]
-        names = [name for name, found in self._names.items() if found == kind]
-        if names and self._pick([True, False]):
-            return self._pick(names)  # type: ignore[no-any-return]
-        value = self._expression(plain, depth - 1)
-        if depth <= 0 or self._pick([True, False]):
-            return self._pick([value, "None"])  # type: ignore[no-any-return]
-        other = self._optional(kind, depth - 1)
-        test = self._expression("bool", depth - 1)
-        return self._pick(  # type: ignore[no-any-return]
-            [
-                f"({value} if {test} else None)",
-                f"(None if {test} else {value})",
-                f"({other} or {other})",
-                f"({other} and {value})",
-            ]
-        )
-
-    def _float(self, depth: int) -> str:
-        a, b = self._expression("float", depth), self._expression("float", depth)
-        n = self._expression("int", depth)
-        digits = self._pick([0, 1, 2, -1])
-        return self._pick(  # type: ignore[no-any-return]
-            [f"({a} {self._pick(['+', '-', '*', '/', '//', '%'])} {b})"] * 6
-            + [f"({a} {self._pick(['+', '-', '*', '/'])} {n})", f"({n} {self._pick(['-', '*', '/', '//'])} {a})"]
-            + [f"-{a}", f"abs({a})", f"min({a}, {b})", f"max({a}, {b}, 0.0)", f"float({n})", f"({n} / {n})"]
-            + [
-                f"round({a}, {digits})",
-                f"math.sqrt(abs({a}))",
-                f"({a} or {b})",
-                f"({a} and {b})",
-                f"divmod({a}, {b})[1]",
-            ]
-            + [f"math.copysign({a}, {b})", f"{self._expression('timedelta', depth)}.total_seconds()"]
-        )
-
-    def _int(self, depth: int) -> str:
-        a, b = self._expression("int", depth), self._expression("int", depth)
-        x = self._expression("float", depth)
-        walrus = f"(w{self._count} := {a})"
-        part = self._pick(["year", "month", "day", "weekday()", "toordinal()"])
+    def _filled(self, kind: str, depth: int) -> str:
+        if kind != "new":
+            return self._expression(kind, depth)
         self._count += 1
-        return self._pick(  # type: ignore[no-any-return]
-            [f"({a} {self._pick(['+', '-', '*', '//', '%', '&', '|', '^', '>>', '<<'])} {b})"] * 7
-            + [f"-{a}", f"~{a}", f"abs({a})", f"min({a}, {b})", f"max({a}, {b}, 5)", f"int({x})", f"round({x})"]
-            + [f"int({self._expression('bool', depth)})", f"({a} or {b})", f"({a} and {b})", f"divmod({a}, {b})[0]"]
-            + [
-                f"({a} ** ({b} % 5))",
-                f"({a} ** 3)",
-                f"sum(({a}, {b}, 1))",
-                f"round({a}, -1)",
-                f"math.floor({x})",
-                walrus,
-            ]
-            + [f"{self._expression('date', depth)}.{part}", f"{self._expression('timedelta', depth)}.seconds"]
-        )
+        return f"w{self._count}"
 
-    def _bool(self, depth: int) -> str:
-        kind = self._pick([*COMPARED, "float", "int"])
-        a, b = self._expression(kind, depth), self._expression(kind, depth)
-        op, other = self._pick(["<", "<=", ">", ">=", "==", "!="]), self._pick(["<", "==", ">="])
-        p, q = self._expression("bool", depth), self._expression("bool", depth)
-        n, x = self._expression("int", depth), self._expression("float", depth)
-        parts = [f"{a} {op} {b}"] * 4 + [f"({a} {op} {b} {other} {a})", f"({p} and {q})", f"({p} or {q})", f"(not {p})"]
-        parts += [f"({n} in (1, 2, 7))", f"({n} not in (0, 3.0))", f"({n} {op} {x})", f"({x} {op} {n})", f"bool({n})"]
-        parts += [f"any(({p}, {q}))", f"all([{p}, {q}])", f"math.isnan({x})", f"({p} & {q})", f"({p} ^ {q})"]
-        names = [name for name, found in self._names.items() if found.endswith("None")]
-        if names:
-            name = self._pick(names)
-            parts += [
-                f"({name} is None)",
-                f"({name} is not None and {q})",
-                f"({name} == {self._names[name].partition(' ')[0]}(1))",
-            ]
-        return f"({self._pick(parts)})"
 
-    def _date(self, depth: int) -> str:
-        a, n = self._expression("date", depth), self._expression("int", depth)
-        t = self._expression("datetime", depth)
-        span = self._expression("timedelta", depth)
-        return self._pick(  # type: ignore[no-any-return]
-            [f"({a} + {span})", f"({a} - {span})", f"{t}.date()", f"{a}.replace(day=1 + {n} % 28)", f"min({a}, START)"]
-            + [f"date(1 + {n} % 9999, 1 + {n} % 12, 28)"]
-        )
-
-    def _datetime(self, depth: int) -> str:
-        a, n = self._expression("datetime", depth), self._expression("int", depth)
-        span = self._expression("timedelta", depth)
-        return self._pick(  # type: ignore[no-any-return]
-            [f"({a} + {span})", f"({a} - {span})", f"{a}.replace(hour={n} % 24, second=0)", f"max({a}, {a})"]
-            + [f"datetime.combine({self._expression('date', depth)}, {a}.time())", f"({span} + {a})"]
-        )
-
-    def _timedelta(self, depth: int) -> str:
-        a, b, n = (
-            self._expression("timedelta", depth),
-            self._expression("timedelta", depth),
-            self._expression("int", depth),
-        )
-        d, t = self._expression("date", depth), self._expression("datetime", depth)
-        return self._pick(  # type: ignore[no-any-return]
-            [f"({a} + {b})", f"({a} - {b})", f"({d} - START)", f"({t} - datetime(2001, 2, 3, 4))", f"-{a}", f"abs({a})"]
-            + [f"({a} * {n})", f"({n} * {a})", f"({a} // {n})", f"({a} / {n})", f"({a} % {b})"]
-            + [f"timedelta(days={n} % 1000, minutes={n} % 99)", f"timedelta(microseconds={n})"]
-        )
+NEVER = (
+    "can never be computed",
+    "a negative power of an int",
+    "is None on every way",
+    "is None here",
+    "does not fit into 64 bits; write it",
+)
+"""What is refused since it is the same for every row, which is no news in a random function."""
 
 
 @st.composite
 def programs(draw: Draw) -> Udf:
-    """Return a compiled random function; `program_source(f)` is its text."""
+    """Return a compiled random function, which may call another."""
+    try:
+        return written(lambda options: draw(st.sampled_from(options)))
+    except UdfError as error:
+        if any(never in str(error) for never in NEVER):
+            reject()
+        raise
+
+
+def written(pick: Callable[[list[Any]], Any]) -> Udf:
+    """Return a compiled function; `pick` makes each decision."""
     helpers: dict[str, tuple[list[str], str]] = {}
     scope = dict(SCOPE)
-    if draw(st.integers(0, 3)) == 0:
-        source, params, returns = Program(draw, {}).function("g")
+    if pick([True, False, False]):
+        source, params, returns = Program(pick, {}).function("g")
         if not returns.startswith("tuple") and not returns.endswith("None"):
             scope["g"] = compiled(source, "g", scope)
             helpers["g"] = params, returns
-    source, _, _ = Program(draw, helpers).function("f")
+    source, _, _ = Program(pick, helpers).function("f")
     return compiled(source, "f", scope)
 
 

@@ -297,7 +297,7 @@ def test_the_error_shows_the_line_with_a_caret():
     [
         ("return x ** 2", "write x * x for a square"),
         ("return x ** 0.5", "math.sqrt(x) for a root"),
-        ("return float(n ** -2)", "constant exponent from 0 to 64, or a variable"),
+        ("return float(n ** -2)", "a negative power of an int is a float"),
         ("return math.exp(x)", "not the same in every C library; use Polars before or after: pl.col(...).exp()"),
         ("return plain(x)", "decorate `plain` with @flare.udf too"),
         ("return helper(x)", "`helper` takes a tuple of a few values here"),
