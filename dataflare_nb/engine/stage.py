@@ -6,6 +6,7 @@ import ctypes
 import io
 import math
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -38,7 +39,7 @@ class Work:
     polled: int = 0
     thread: int = 0
     _left: bool = False
-    _raised: bool = False
+    _raised: type[BaseException] | None = None
     _door: threading.Lock = field(default_factory=threading.Lock)
 
     def raise_inside(self, error: type[BaseException]) -> None:
@@ -46,7 +47,7 @@ class Work:
         if self._door.acquire(timeout=0.1):
             try:
                 if not self._left:
-                    self._raised = True
+                    self._raised = error
                     _set_async_exc(self.thread, error)
             finally:
                 self._door.release()
@@ -55,9 +56,8 @@ class Work:
         """Say that the work is done. From here on nothing is raised in the thread any more, so locks are safe."""
         with self._door:
             self._left = True
-        # Only then: clearing what was never set leaves the interpreter looking for it at every instruction.
         if self._raised:
-            _set_async_exc(self.thread, None)
+            _receive(self._raised)
 
     @property
     def rows(self) -> int:
@@ -65,9 +65,20 @@ class Work:
         return sum(packet.rows for packet in self.packets)
 
 
-def _set_async_exc(thread: int, error: type[BaseException] | None) -> None:
-    raised = ctypes.py_object(error) if error is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+def _set_async_exc(thread: int, error: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def _receive(error: type[BaseException]) -> None:
+    """Receive an exception that was raised in this thread and may not have come yet.
+
+    Clearing it would not do: until one has come, the interpreter looks for it at every instruction, and Python 3.11
+    does not get on at all under a debugger or coverage.
+    """
+    with suppress(error):
+        _set_async_exc(threading.get_ident(), error)
+        while True:
+            pass
 
 
 @dataclass(frozen=True)

@@ -103,3 +103,24 @@ def test_an_interrupt_returns_in_less_than_a_second(case, tmp_path):
 def _after(case: str) -> str:
     # Interrupting the line that starts a job leaves the job before it running, as it should; the user stops that one.
     return "flare.stop_all()" if case == "starting and stopping" else "pass"
+
+
+def test_a_function_that_was_stopped_does_not_hang_a_debugger(tmp_path):
+    # Python 3.11 does not get on under a tracer while an exception is announced and nobody has received it.
+    file = tmp_path / "script.py"
+    file.write_text(
+        textwrap.dedent(HEAD)
+        + textwrap.dedent("""
+            sys.settrace(lambda frame, event, arg: None)
+            threading.settrace(lambda frame, event, arg: None)
+            for _ in range(3):
+                inside = threading.Event()
+                job = flare.from_frame(frame).map_batches(lambda f: (f.height and inside.set(), spin(f))[1]).run()
+                assert inside.wait(30)
+                job.stop()
+                assert job.status == "stopped"
+            print("done")
+        """)
+    )
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "done\n", done.stderr
