@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 
-from ..types import NEVER, Batch, Clock, End, EndOfStream, Idle, Reader, Side, Source, Watermark
+from ..types import NEVER, Clock, End, EndOfStream, Idle, Json, Reader, Side, Source, Watermark
 from .packet import WHOLE, Packet
 
 MOST_OPEN = 16
 """Splits that are read at the same time."""
+SHORT_STAY, LONGEST_STAY = 1_000_000, 10_000_000
+"""Microseconds that a split of live input is read while others wait for its place: one that does not fill its polls,
+and any."""
+_MOST_POLLS = 64
+"""Splits that one step asks before it gives up for the moment."""
 
 
 class SourceDriver:
@@ -17,7 +23,9 @@ class SourceDriver:
     The splits take turns. A turn ends after `quantum` rows, and there, at the same rows whatever the size of the polls,
     stands a watermark: this is why bounded input gives the same result for any batch size and any number of workers.
     Without a quantum (live input) a turn is one poll. Each split is announced before its first row, so that nobody
-    takes time for known before every split has spoken.
+    takes time for known before every split has spoken. Where there are more live splits than are read at the same time,
+    one that has nothing, or has been read for a while, makes room for one that waits, and is gone on with later.
+    Bounded splits are read one after the other where time does not matter (`in_order`).
     """
 
     def __init__(
@@ -33,16 +41,15 @@ class SourceDriver:
         self._clock = clock
         self._quantum = quantum
         self._idle_timeout = idle_timeout
-        self._most_open = 1 if in_order else MOST_OPEN
-        self._known: set[str] = set()
-        self._waiting: list[str] = []
-        self._turns: list[_Split] = []
+        self._most_open = 1 if in_order and source.bounded else MOST_OPEN
+        self._known: dict[str, None] = {}
+        self._waiting: deque[_Split] = deque()
+        self._turns: deque[_Split] = deque()
         self._last_open = clock.now()
         self._idle = False
-        self._at: tuple[str, _Split | None] | None = None
+        self._at: tuple[str, int] | None = None
         self._total = _total_rows(source)
         self.rows = 0
-        self.bytes = 0
         self.ended = False
 
     def step(self, most: int, born: float) -> tuple[list[Packet], bool]:
@@ -51,11 +58,7 @@ class SourceDriver:
         `most` bounds the rows; `born` is the time to put on the packets.
         """
         out = [Packet(Watermark(NEVER), (name,), born) for name in self._discover()]
-        while len(self._turns) < self._most_open and self._waiting:
-            self._at = self._waiting[0], None
-            self._turns.append(_Split(self._waiting[0], self._source.open(self._waiting[0]), self._clock.now()))
-            self._waiting.pop(0)
-        if not self._turns:
+        if not self._turns and not self._waiting:
             if self._source.bounded:
                 self.ended = True
                 out.append(Packet(End(), WHOLE, born))
@@ -64,7 +67,8 @@ class SourceDriver:
             return out, False
         self._last_open, self._idle = self._clock.now(), False
         ready = False
-        for _ in range(len(self._turns)):
+        for _ in range(min(len(self._turns) + len(self._waiting), _MOST_POLLS)):
+            self._open_more()
             got = list(self._poll(self._turns[0], most, born))
             out += got
             ready = any(packet.rows or isinstance(packet.message, End) for packet in got)
@@ -74,21 +78,23 @@ class SourceDriver:
 
     def position(self) -> str:
         """Say which split is being read, and how far."""
-        if self._at is None:
-            return "its start"
-        name, split = self._at
-        return f"split {name}, row {split.rows if split is not None else 0}"
+        return "its start" if self._at is None else "split {}, row {}".format(*self._at)
 
     def progress(self) -> float | None:
         """Return how much of the source has been read, between 0 and 1, where that is known."""
         total = self._total
         return None if total is None else min(1.0, self.rows / total) if total else 1.0
 
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What the source itself counts."""
+        return dict(getattr(self._source, "counters", {}))
+
     def close(self) -> None:
         """Close what is open. May be called twice."""
-        turns, self._turns = self._turns, []
+        turns, self._turns = self._turns, deque()
         for split in turns:
-            split.reader.close()
+            split.close()
 
     def _is_idle(self) -> bool:
         """Tell, once, that there has been no split to read for the time that makes a source idle."""
@@ -99,45 +105,61 @@ class SourceDriver:
 
     def _discover(self) -> list[str]:
         names = [name for name in self._source.splits() if name not in self._known]
-        self._known.update(names)
-        self._waiting += names
+        self._known.update(dict.fromkeys(names))
+        self._waiting += [_Split(name) for name in names]
         return names
+
+    def _open_more(self) -> None:
+        while len(self._turns) < self._most_open and self._waiting:
+            split = self._waiting[0]
+            self._at = split.name, split.rows
+            split.open(self._source, self._clock.now())
+            self._turns.append(self._waiting.popleft())
 
     def _poll(self, split: _Split, most: int, born: float) -> Iterator[Packet]:
         room = most if self._quantum is None else min(most, self._quantum - split.since_mark)
-        self._at = split.name, split
+        self._at = split.name, split.rows
         path, origin = (split.name,), f"split {split.name}, row {split.rows}"
+        assert split.reader is not None
         try:
             batch = split.reader.poll(room)
         except EndOfStream:
-            yield from self._rejected(split, born)
-            split.reader.close()
+            yield from self._rejected(split, split.reader, born)
+            split.close()
             self._turns.remove(split)
             yield Packet(End(), path, born, origin)
             return
-        yield from self._rejected(split, born)
+        yield from self._rejected(split, split.reader, born)
         now = self._clock.now()
         if batch.height:
-            yield from self._rows(split, batch, born, origin, now)
+            split.rows += batch.height
+            split.since_mark += batch.height
+            split.last_row, split.idle = now, False
+            self.rows += batch.height
+            self._at = split.name, split.rows
+            yield Packet(batch, path, born, origin)
+            if self._quantum is None or split.since_mark >= self._quantum:
+                split.since_mark = 0
+                self._pass_on(split, now, SHORT_STAY if batch.height < room else LONGEST_STAY)
+                yield Packet(Watermark(NEVER), path, born)
             return
-        self._turns.append(self._turns.pop(0))
-        if self._idle_timeout is not None and not split.idle and now - split.last_row >= self._idle_timeout:
+        self._pass_on(split, now, 0)
+        if self._idle_timeout is not None and not split.idle and split.quiet(now) >= self._idle_timeout:
             split.idle = True
             yield Packet(Idle(), path, born)
 
-    def _rows(self, split: _Split, batch: Batch, born: float, origin: str, now: int) -> Iterator[Packet]:
-        split.rows += batch.height
-        split.since_mark += batch.height
-        split.last_row, split.idle = now, False
-        self.rows += batch.height
-        yield Packet(batch, (split.name,), born, origin)
-        if self._quantum is None or split.since_mark >= self._quantum:
-            split.since_mark = 0
-            self._turns.append(self._turns.pop(0))
-            yield Packet(Watermark(NEVER), (split.name,), born)
+    def _pass_on(self, split: _Split, now: int, stay: int) -> None:
+        """End the turn of a split, and its stay if it has lasted so long and others wait."""
+        self._turns.remove(split)
+        if self._waiting and not self._source.bounded and now - split.opened >= stay:
+            split.leave()
+            self._waiting.append(split)
+        else:
+            self._turns.append(split)
 
-    def _rejected(self, split: _Split, born: float) -> Iterator[Packet]:
-        rejected = split.reader.rejected()
+    @staticmethod
+    def _rejected(split: _Split, reader: Reader, born: float) -> Iterator[Packet]:
+        rejected = reader.rejected()
         if rejected is not None and rejected.height:
             yield Packet(Side("invalid", rejected), (split.name,), born)
 
@@ -151,12 +173,39 @@ def _total_rows(source: Source) -> int | None:
 
 
 class _Split:
-    __slots__ = ("idle", "last_row", "name", "reader", "rows", "since_mark")
+    """A split that has not ended. Without a reader it waits, at its offset."""
 
-    def __init__(self, name: str, reader: Reader, now: int) -> None:
+    __slots__ = ("idle", "last_row", "name", "offset", "opened", "reader", "rows", "since_mark")
+
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.reader = reader
+        self.offset: Json | None = None
+        self.reader: Reader | None = None
+        self.opened = 0
         self.rows = 0
         self.since_mark = 0
-        self.last_row = now
+        self.last_row: int | None = None
         self.idle = False
+
+    def open(self, source: Source, now: int) -> None:
+        self.reader = source.open(self.name, self.offset)
+        self.opened = now
+        self.last_row = now if self.last_row is None else self.last_row
+
+    def leave(self) -> None:
+        """Close the reader, to go on from its offset."""
+        self.offset = self.at()
+        self.close()
+
+    def close(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.close()
+
+    def at(self) -> Json | None:
+        """Return the offset reached, None before the first row."""
+        return self.offset if self.reader is None else self.reader.offset()
+
+    def quiet(self, now: int) -> int:
+        """Return how long nothing has come."""
+        return 0 if self.last_row is None else now - self.last_row

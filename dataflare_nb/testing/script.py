@@ -186,7 +186,7 @@ class ScriptReader:
         self._clock = clock
         self._at: int = offset["at"] if offset else 0
         self._row: int = offset["row"] if offset else 0
-        self._until: int = clock.now()
+        self._until: int = clock.now() - (offset["waited"] if offset else 0)
 
     def poll(self, max_rows: int) -> Batch:
         while True:
@@ -210,7 +210,7 @@ class ScriptReader:
         return None
 
     def offset(self) -> Json:
-        return {"at": self._at, "row": self._row}
+        return {"at": self._at, "row": self._row, "waited": self._clock.now() - self._until}
 
     def close(self) -> None:
         return None
