@@ -78,13 +78,17 @@ def read_csv(
     try_parse_dates: bool = False,
     splits: Literal["file", "sequence"] = "file",
     watch: bool = False,
+    follow: bool = False,
     watch_interval: str = "200ms",
 ) -> Stream:
     """Read CSV files in pieces. The types come from the first `infer_rows` rows of the first file, or from `schema`.
 
     A row that cannot be read fails the job with file, line and column, or goes to `.invalid` with
-    `on_error="dead_letter"`. Paths, `splits` and `watch` are as in `read_parquet`: a watched
-    file must be renamed in whole.
+    `on_error="dead_letter"`. Paths, `splits` and `watch` are as in `read_parquet`: a watched file must come in whole.
+
+    `follow=True` reads logs: new files as they come, and all of them on as they grow, each record once its line end is
+    there. A file that is cut off or replaced, which cannot be read on, is named in the log and counted; one that is
+    renamed is a new file, so give logs that rotate a name with their date. Compressed files are read once.
     """
     return _files(
         "csv",
@@ -101,6 +105,7 @@ def read_csv(
         try_parse_dates=try_parse_dates,
         splits=splits,
         watch=watch,
+        follow=follow,
         watch_interval=watch_interval,
     )
 
@@ -116,12 +121,10 @@ def read_ndjson(
     on_error: Literal["fail", "dead_letter"] = "fail",
     splits: Literal["file", "sequence"] = "file",
     watch: bool = False,
+    follow: bool = False,
     watch_interval: str = "200ms",
 ) -> Stream:
-    """Read files of one JSON object per line; the options are those of `read_csv`.
-
-    With `watch=True` files must be renamed in whole, as there.
-    """
+    """Read files of one JSON object per line; the options are those of `read_csv`, `follow` among them."""
     return _files(
         "ndjson",
         path,
@@ -132,6 +135,7 @@ def read_ndjson(
         on_error=on_error,
         splits=splits,
         watch=watch,
+        follow=follow,
         watch_interval=watch_interval,
     )
 

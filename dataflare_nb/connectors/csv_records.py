@@ -132,7 +132,7 @@ class CsvRecords:
             if at - start > MAX_RECORD:
                 return -1
             after = text[at + 1 : at + 3]
-            if len(after) < 2 and not self._last:
+            if after in (b"", b"\r") and not self._last:
                 return None
             if after[:1] == quote:
                 at += 2

@@ -12,10 +12,13 @@ import polars as pl
 from .. import dtypes
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
-from .csv_records import CsvRecords, Dialect
+from .csv_records import CsvRecords, Dialect, Record
 from .frame import require_schema
 from .options import Char
-from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
+from .place import open_text, reading
+from .text import BOM, Block, Reject, TextOptions, TextRows, head
+
+_LONGEST_HEADER = 1 << 20
 
 
 class CsvOptions(TextOptions, frozen=True, kw_only=True):
@@ -36,14 +39,14 @@ class CsvOptions(TextOptions, frozen=True, kw_only=True):
             yield "separator and quote_char are the same"
 
 
-class CsvRows:
+class CsvRows(TextRows):
     """CSV files in UTF-8, plain or as `.gz`."""
 
     def __init__(self, options: CsvOptions) -> None:
+        super().__init__(options)
         self._options = options
         self._overrides = dtypes.from_json(options.schema_overrides or {})
         self._dialect = Dialect(options.separator.encode(), options.quote_char.encode() if options.quote_char else None)
-        self.lenient = options.on_error == "dead_letter"
         for name, dtype in {**dtypes.from_json(options.schema or {}), **self._overrides}.items():
             if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object):
                 raise BadOption(f"read_csv: column `{name}` cannot be read as {dtype}; read it as String and convert")
@@ -51,11 +54,14 @@ class CsvRows:
     def schema(self, file: str) -> Schema:
         options = self._options
         text, whole = head(file, options.infer_rows + 1)
-        records = (record for record in CsvRecords(self._dialect, text, last=whole) if record.text)
+        records = (r for r in CsvRecords(self._dialect, text, last=whole and not self.grows(file)) if r.text)
         sample = list(itertools.islice(records, options.infer_rows + options.has_header))
         if not sample:
-            raise SourceError(f"read_csv: {file} is empty, so its columns are unknown; give schema={{...}}")
-        names = self._header(file)[0] if options.has_header else [f"column_{i + 1}" for i in range(sample[0].fields)]
+            has = "holds no whole row yet" if text else "is empty"
+            raise SourceError(f"read_csv: {file} {has}, so its columns are unknown; give schema={{...}}")
+        names = (
+            self._names(file, sample[0]) if options.has_header else [f"column_{i + 1}" for i in range(sample[0].fields)]
+        )
         if len(set(names)) < len(names):
             raise SourceError(f"read_csv: the header of {file} has a name twice: {', '.join(names)}; rename one")
         rows = [r.text for r in sample[options.has_header :] if r.fault is None and r.fields == len(names)]
@@ -80,48 +86,42 @@ class CsvRows:
             raise SourceError(f"read_csv: schema_overrides={unknown} are not in {file}, which has {', '.join(names)}")
         return pl.Schema({**found, **self._overrides})
 
-    def rows(self, file: str) -> int | None:
-        return None
-
-    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> TextCursor:
-        if offset is None:
-            offset = {"byte": 0, "line": 1, "rows": 0, "rejects": 0, "owed": []}
-            names, size, lines = self._header(file)
-            if self._options.has_header and names:
-                known = pl.Schema({n: schema.get(n, pl.String()) for n in names})
-                require_schema(f"read_csv: the header of {file}", known, schema)
-            offset |= {"byte": size, "line": 1 + lines}
-        parser = CsvParser(self._dialect, schema, columns, self._options.null_values or [])
-        wanted = pl.Schema({name: schema[name] for name in columns})
-        return TextCursor(file, parser, wanted, offset, lenient=self.lenient)
-
-    def _header(self, file: str) -> tuple[list[str], int, int]:
-        """Return the names in the header, and its bytes and lines, the byte order mark among them."""
+    def start(self, file: str, schema: Schema) -> Json | None:
         with open_text(file) as stream, reading(file):
-            text = stream.read(1 << 20)
-        mark = len(BOM) if text.startswith(BOM) else 0
-        if not self._options.has_header:
-            return [], mark, 0
-        start = mark
-        while text[start : start + 1] in (b"\n", b"\r"):
-            start += 1
-        record = next(iter(CsvRecords(self._dialect, text[start:], last=True)), None)
-        if record is None:
-            return [], len(text), text.count(b"\n")
-        if record.fault:
-            raise SourceError(f"read_csv: the header of {file} cannot be read: {record.fault}")
-        line = record.text.decode("utf-8", "replace")
+            text = stream.read(_LONGEST_HEADER)
+        whole = not self.grows(file) or len(text) == _LONGEST_HEADER
+        if not whole and b"\n" not in text:
+            return None
+        size = len(BOM) if text.startswith(BOM) else 0
+        if self._options.has_header:
+            while text[size : size + 1] in (b"\n", b"\r"):
+                size += 1
+            record = next(iter(CsvRecords(self._dialect, text[size:], last=whole)), None)
+            if record is None and not whole:
+                return None
+            size = len(text) if record is None else size + record.end
+            if record is not None:
+                names = self._names(file, record)
+                known = pl.Schema({name: schema.get(name, pl.String()) for name in names})
+                require_schema(f"read_csv: the header of {file}", known, schema)
+        return {"byte": size, "line": 1 + text.count(b"\n", 0, size), "rows": 0, "rejects": 0, "owed": []}
+
+    def parser(self, schema: Schema, columns: Sequence[str]) -> CsvParser:
+        return CsvParser(self._dialect, schema, columns, self._options.null_values or [])
+
+    def _names(self, file: str, header: Record) -> list[str]:
+        if header.fault:
+            raise SourceError(f"read_csv: the header of {file} cannot be read: {header.fault}")
         quote = self._options.quote_char
-        names = next(
+        return next(
             csv.reader(
-                io.StringIO(line, newline=""),
+                io.StringIO(header.text.decode("utf-8", "replace"), newline=""),
                 delimiter=self._options.separator,
                 quotechar=quote,
                 quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
             ),
             [],
         )
-        return names, start + record.end, text.count(b"\n", 0, start + record.end)
 
 
 class CsvParser:

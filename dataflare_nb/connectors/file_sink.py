@@ -196,7 +196,8 @@ class FileWriter:
         if self._format.text:
             self._staging.copy(base, self._stream)
             return
-        cursor = self._format.reader(None).open(base, self._schema, list(self._schema), None)
+        rows = self._format.reader(None)
+        cursor = rows.open(base, self._schema, list(self._schema), rows.start(base, self._schema))
         while (batch := cursor.read(65_536)) is not None:
             self._part.write(batch)
         cursor.close()

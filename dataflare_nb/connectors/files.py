@@ -13,6 +13,7 @@ from ..errors import BadOption, SourceError, listing
 from ..types import Batch, EndOfStream, Json, Schema
 from ..windows import microseconds
 from .folder import Folder, Watch
+from .follow import FollowedFile
 from .options import Options, Resources, path_problems, schema_problems
 
 SEQUENCE = "sequence"
@@ -31,6 +32,11 @@ class FileOptions(Options, frozen=True, kw_only=True):
     splits: Literal["file", "sequence"] = "file"
     watch: bool = False
     watch_interval: str = "200ms"
+
+    @property
+    def endless(self) -> bool:
+        """Whether more may come for ever."""
+        return self.watch
 
     def problems(self) -> Iterable[str]:
         if not self.path:
@@ -76,8 +82,16 @@ class RowFormat(Protocol):
         """Count the rows if the file says so itself."""
         ...
 
-    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> Cursor:
-        """Open a file whose full schema must be `schema`."""
+    def grows(self, file: str) -> bool:
+        """Tell whether a file is read on as it grows."""
+        ...
+
+    def start(self, file: str, schema: Schema) -> Json | None:
+        """Return the offset of the first row; None if a file that grows has not come so far."""
+        ...
+
+    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json) -> Any:
+        """Open a file whose full schema must be `schema`; returns a Cursor."""
         ...
 
 
@@ -88,6 +102,8 @@ class FileFormat(Protocol):
     def name(self) -> str: ...
     @property
     def suffixes(self) -> Sequence[str]: ...
+    @property
+    def text(self) -> bool: ...
     def reader(self, options: Any) -> RowFormat: ...
 
 
@@ -99,13 +115,15 @@ class FileSource:
         self._options = options
         self._rows = file_format.reader(options)
         folder = Folder(self._place, options.path, file_format.suffixes)
-        self.bounded = not options.watch
-        self._files = list(folder.files(missing_ok=options.watch))
+        self.bounded = not options.endless
+        self._files = list(folder.files(missing_ok=options.endless))
+        self._watch: Watch | None = None
         interval = microseconds(options.watch_interval, "watch_interval")
-        self._watch = Watch(folder, resources.clock, interval) if options.watch else None
-        if self._watch:
-            self._watch.complete()
-        self._full = self._full_schema()
+        if options.endless:
+            otherwise = ", or read files that grow with follow=True" if file_format.text else ""
+            self._watch = Watch(folder, resources.clock, interval, grows=self._rows.grows, otherwise=otherwise)
+            self._watch.files()
+        self._full = self._full_schema(resources.schema)
         self._columns = list(options.columns or self._full)
         if unknown := [name for name in self._columns if name not in self._full]:
             raise SourceError(
@@ -121,9 +139,9 @@ class FileSource:
         return lambda options, resources: cls(file_format, options, resources)
 
     @property
-    def changed_files(self) -> int:
-        """How many watched files have changed after they were taken for whole."""
-        return self._watch.changed if self._watch else 0
+    def counters(self) -> dict[str, int]:
+        """Watched files that have changed in a way that cannot be read."""
+        return {"changed_files": self._watch.changed} if self._watch and self._watch.changed else {}
 
     def total_rows(self) -> int | None:
         if self._watch or len(self._files) > 1_000:
@@ -140,14 +158,26 @@ class FileSource:
         return FileReader(self._open(split, offset))
 
     def _known(self) -> list[str]:
-        return self._watch.complete() if self._watch else self._files
+        return self._watch.files() if self._watch else self._files
 
     def _open(self, file: str, offset: Json | None) -> Cursor:
-        return self._rows.open(file, self._full, self._columns, offset)
+        def open_at(place: Json) -> Any:
+            return self._rows.open(file, self._full, self._columns, place)
 
-    def _full_schema(self) -> Schema:
+        def start() -> Json | None:
+            return self._rows.start(file, self._full)
+
+        if self._watch and self._rows.grows(file):
+            return FollowedFile(file, self.schema, self._watch, start, open_at, offset)
+        cursor: Cursor = open_at(offset or start() or {})
+        return cursor
+
+    def _full_schema(self, built_on: Schema | None) -> Schema:
         if self._options.schema is not None:
             return dtypes.from_json(self._options.schema)
+        if self._watch and built_on is not None and self._options.columns is None:
+            # The file that told it may be gone, or a log that has grown since.
+            return built_on
         if not self._files:
             raise SourceError(
                 f"{self._place}: {self._options.path} holds no file yet, so its columns are unknown; "
@@ -179,7 +209,10 @@ class FileReader:
 
 
 class SequenceReader:
-    """Files one after another as a single split. The offset remembers every file that is done."""
+    """Files one after another as a single split; those that grow are read on in turn when they have grown.
+
+    The offset remembers every file that is done, and how far those are that were begun.
+    """
 
     def __init__(
         self,
@@ -194,50 +227,49 @@ class SequenceReader:
         self._known = known
         self._open = open_file
         self._endless = endless
-        self._done: dict[str, None] = dict.fromkeys(offset["done"]) if offset else {}
-        self._file: str | None = offset["file"] if offset else None
-        self._cursor = open_file(self._file, offset["at"]) if offset and self._file else None
-        owed = offset["owed"] if offset else []
-        self._leftover = [pl.DataFrame(owed, schema=REJECTED, orient="row")] if owed else []
+        saved = offset or {"done": [], "files": {}, "file": None, "owed": []}
+        self._done: dict[str, None] = dict.fromkeys(saved["done"])
+        self._cursors: dict[str, Cursor] = {name: open_file(name, at) for name, at in saved["files"].items()}
+        self._file: str | None = saved["file"]
+        """The file being read."""
+        self._leftover = [pl.DataFrame(saved["owed"], schema=REJECTED, orient="row")] if saved["owed"] else []
 
     def poll(self, max_rows: int) -> Batch:
-        while True:
-            if self._cursor is None and not self._next():
-                if self._endless:
-                    return self._empty
-                raise EndOfStream
-            assert self._cursor is not None
-            batch = self._cursor.read(max_rows)
-            if batch is not None:
+        if self._file is not None and (batch := self._read(self._file, max_rows)) is not None:
+            return batch
+        for file in self._known():
+            if file not in self._done and (batch := self._read(file, max_rows)) is not None:
                 return batch
-            self._finish()
+        if self._endless:
+            return self._empty
+        raise EndOfStream
 
     def rejected(self) -> Batch | None:
-        current = self._cursor.rejected() if self._cursor else None
-        frames = [*self._leftover, *([current] if current is not None else [])]
-        self._leftover = []
+        frames, self._leftover = self._leftover, []
         return pl.concat(frames) if frames else None
 
     def offset(self) -> Json:
-        at = self._cursor.offset() if self._cursor else None
+        files = {name: cursor.offset() for name, cursor in self._cursors.items()}
         owed = [list(row) for frame in self._leftover for row in frame.rows()]
-        return {"done": list(self._done), "file": self._file, "at": at, "owed": owed}
+        return {"done": list(self._done), "files": files, "file": self._file, "owed": owed}
 
     def close(self) -> None:
-        if self._cursor:
-            self._cursor.close()
+        for cursor in self._cursors.values():
+            cursor.close()
 
-    def _next(self) -> bool:
-        self._file = next((file for file in self._known() if file not in self._done), None)
-        if self._file is not None:
-            self._cursor = self._open(self._file, None)
-        return self._file is not None
-
-    def _finish(self) -> None:
-        assert self._cursor is not None
-        assert self._file is not None
-        self._done[self._file] = None
-        if (rest := self._cursor.rejected()) is not None:
-            self._leftover.append(rest)
-        self._cursor.close()
-        self._cursor = self._file = None
+    def _read(self, file: str, max_rows: int) -> Batch | None:
+        """Return what a file has to give, rows or rejects; None if there is nothing (more) in it."""
+        if file not in self._cursors:
+            self._cursors[file] = self._open(file, None)
+        self._file, cursor = file, self._cursors[file]
+        batch = cursor.read(max_rows)
+        if (bad := cursor.rejected()) is not None:
+            self._leftover.append(bad)
+        if batch is None:
+            cursor.close()
+            del self._cursors[file]
+            self._done[file] = None
+        if batch is None or (batch.is_empty() and bad is None):
+            self._file = None
+            return None
+        return batch

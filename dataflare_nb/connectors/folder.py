@@ -7,7 +7,7 @@ import glob
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import SourceError, listing, nearest
 from ..types import Clock
@@ -79,47 +79,62 @@ class Folder:
 class Watch:
     """A folder looked at again, at most every `interval` microseconds.
 
-    A file counts as complete when two looks have found it with the same size and modification time, and not empty.
-    What is written to it after that is not read: the log warns of it once, and `changed` counts the files.
+    A file is there when two looks have found it with the same size and modification time, and not empty; one that
+    `grows` as soon as it is not empty. What is written to the others after that is not read: the log warns of it once,
+    and `changed` counts the files.
     """
 
-    def __init__(self, folder: Folder, clock: Clock, interval: int) -> None:
+    def __init__(
+        self, folder: Folder, clock: Clock, interval: int, *, grows: Callable[[str], bool], otherwise: str
+    ) -> None:
         self._folder = folder
         self._clock = clock
         self._interval = interval
+        self._grows = grows
+        self._otherwise = otherwise
         self._looked: int | None = None
         self._seen: dict[str, Stamp] = {}
-        self._complete: dict[str, Stamp] = {}
+        self._there: dict[str, Stamp] = {}
         self._warned: set[str] = set()
 
     @property
     def changed(self) -> int:
-        """How many files have changed after they were complete."""
+        """How many files have changed in a way that cannot be read."""
         return len(self._warned)
 
-    def complete(self) -> list[str]:
-        """Return the complete files in the order in which they became so, by name within one look."""
-        now = self._clock.now()
-        if self._looked is None or now - self._looked >= self._interval or now < self._looked:
-            self._looked = now
-            files = self._folder.files(missing_ok=True)
-            for name, stamp in files.items():
-                if name in self._complete:
-                    self._compare(name, stamp)
-                elif self._seen.get(name) == stamp and stamp[0]:
-                    self._complete[name] = stamp
-            self._seen = files
-        return list(self._complete)
+    def files(self) -> list[str]:
+        """Return the files to read in the order in which they came, by name within one look."""
+        self._look()
+        return list(self._there)
 
-    def _compare(self, name: str, stamp: Stamp) -> None:
-        if stamp == self._complete[name] or name in self._warned:
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the newest stamp of a file, None if it is not there."""
+        self._look()
+        return self._seen.get(name)
+
+    def warn(self, name: str, what: str) -> None:
+        """Tell, once, that a file has changed in a way that cannot be read."""
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning("%s %s", name, what)
+
+    def _look(self) -> None:
+        now = self._clock.now()
+        if self._looked is not None and 0 <= now - self._looked < self._interval:
             return
-        self._warned.add(name)
-        log.warning(
-            "%s has changed after it was taken for whole: what was written since may not be read. "
-            "Write files under a name that begins with a dot and rename them when they are whole",
-            name,
-        )
+        self._looked = now
+        files = self._folder.files(missing_ok=True)
+        for name, stamp in files.items():
+            if name not in self._there:
+                if stamp[0] and (self._grows(name) or self._seen.get(name) == stamp):
+                    self._there[name] = stamp
+            elif stamp != self._there[name] and not self._grows(name):
+                self.warn(
+                    name,
+                    "has changed after it was taken for whole: what was written since may not be read. Write files "
+                    f"under a name that begins with a dot and rename them when they are whole{self._otherwise}",
+                )
+        self._seen = files
 
 
 def _entries(folder: str) -> Iterator[tuple[str, Stamp]]:

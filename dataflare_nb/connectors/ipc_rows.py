@@ -31,8 +31,14 @@ class IpcRows:
     def rows(self, file: str) -> int | None:
         return None
 
-    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> IpcCursor:
-        return IpcCursor(file, schema, columns, offset or {"batch": 0, "row": 0})
+    def grows(self, file: str) -> bool:
+        return False
+
+    def start(self, file: str, schema: Schema) -> Json | None:
+        return {"batch": 0, "row": 0}
+
+    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json) -> IpcCursor:
+        return IpcCursor(file, schema, columns, offset)
 
 
 class IpcCursor:

@@ -12,7 +12,8 @@ import polars as pl
 from .. import dtypes
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
-from .text import BOM, Block, Reject, TextCursor, TextOptions, head, open_text, reading
+from .place import open_text, reading
+from .text import BOM, Block, Reject, TextOptions, TextRows, head
 
 _VIA_TEXT = (pl.Time, pl.Decimal, pl.Categorical, pl.Enum)
 _SMALL = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
@@ -27,13 +28,13 @@ class NdjsonOptions(TextOptions, frozen=True, kw_only=True):
     """
 
 
-class NdjsonRows:
+class NdjsonRows(TextRows):
     """NDJSON files in UTF-8, plain or as `.gz`."""
 
     def __init__(self, options: NdjsonOptions) -> None:
+        super().__init__(options)
         self._options = options
         self._overrides = dtypes.from_json(options.schema_overrides or {})
-        self.lenient = options.on_error == "dead_letter"
         for name, dtype in {**dtypes.from_json(options.schema or {}), **self._overrides}.items():
             inner = [d for d in _leaves(dtype) if d in _REFUSED or (dtype.is_nested() and d in _VIA_TEXT)]
             if inner:
@@ -60,16 +61,16 @@ class NdjsonRows:
             )
         return pl.Schema({**{name: _without_null(dtype) for name, dtype in found.items()}, **self._overrides})
 
-    def rows(self, file: str) -> int | None:
-        return None
+    def start(self, file: str, schema: Schema) -> Json | None:
+        with open_text(file) as stream, reading(file):
+            text = stream.read(len(BOM))
+        if self.grows(file) and len(text) < len(BOM):
+            return None
+        size = len(BOM) if text == BOM else 0
+        return {"byte": size, "line": 1, "rows": 0, "rejects": 0, "owed": []}
 
-    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> TextCursor:
-        if offset is None:
-            with open_text(file) as stream, reading(file):
-                mark = len(BOM) if stream.read(len(BOM)) == BOM else 0
-            offset = {"byte": mark, "line": 1, "rows": 0, "rejects": 0, "owed": []}
-        wanted = pl.Schema({name: schema[name] for name in columns})
-        return TextCursor(file, NdjsonParser(wanted), wanted, offset, lenient=self.lenient)
+    def parser(self, schema: Schema, columns: Sequence[str]) -> NdjsonParser:
+        return NdjsonParser(pl.Schema({name: schema[name] for name in columns}))
 
 
 class NdjsonParser:

@@ -15,7 +15,7 @@ import polars as pl
 from .. import dtypes
 from ..clock import SystemClock
 from ..errors import BadOption, ConnectorError, GraphError, GraphFormat, listing, nearest
-from ..types import Clock, Json
+from ..types import Clock, Json, Schema
 from ..windows import Duration
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -32,10 +32,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What options cannot hold: the blobs they name by key, and the clock."""
+    """What options cannot hold: the blobs they name by key, the clock, and the schema that a stream was built on."""
 
     blobs: Mapping[str, object] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
+    schema: Schema | None = None
 
     def blob(self, connector: str, option: str, key: str) -> Any:
         """Look up the object that `option` names."""

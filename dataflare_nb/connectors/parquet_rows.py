@@ -36,8 +36,14 @@ class ParquetRows:
         with _open(file) as parquet:
             return int(parquet.metadata.num_rows)
 
-    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json | None) -> ParquetCursor:
-        return ParquetCursor(file, schema, columns, offset["row"] if offset else 0)
+    def grows(self, file: str) -> bool:
+        return False
+
+    def start(self, file: str, schema: Schema) -> Json | None:
+        return {"row": 0}
+
+    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json) -> ParquetCursor:
+        return ParquetCursor(file, schema, columns, offset["row"])
 
 
 class ParquetCursor:

@@ -73,7 +73,7 @@ def make_source(
     With the `schema` that a stream was built on, a source that has another by now fails here too.
     """
     entry = _find("source", _sources, name)
-    source = entry.factory(entry.decode(name, options), Resources(blobs or {}, clock or SystemClock()))
+    source = entry.factory(entry.decode(name, options), Resources(blobs or {}, clock or SystemClock(), schema))
     if schema is not None:
         path = options.get("path")
         require_same(

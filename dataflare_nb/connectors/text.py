@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
-from ..errors import MalformedRow, SourceError
+from ..errors import MalformedRow
 from ..types import Batch, Json, Schema
 from .files import REJECTED, FileOptions
 from .options import Positive, schema_problems
+from .place import Place, open_text, reading
 
 BLOCK = 4 << 20
 """Bytes read at once. Rows and rejects do not depend on it."""
@@ -23,11 +20,19 @@ BOM = b"\xef\xbb\xbf"
 
 
 class TextOptions(FileOptions, frozen=True, kw_only=True):
-    """Options of CSV and NDJSON sources. `schema_overrides` replaces inferred dtypes, `schema` all of them."""
+    """Options of CSV and NDJSON sources. `schema_overrides` replaces inferred dtypes, `schema` all of them.
 
+    With `follow` files are read on as they grow, and new ones as they come.
+    """
+
+    follow: bool = False
     schema_overrides: dict[str, Any] | None = None
     infer_rows: Positive = 1_000
     on_error: Literal["fail", "dead_letter"] = "fail"
+
+    @property
+    def endless(self) -> bool:
+        return self.watch or self.follow
 
     def problems(self) -> Iterable[str]:
         yield from super().problems()
@@ -67,28 +72,61 @@ class Parser(Protocol):
         ...
 
 
-class TextCursor:
-    """One text file. The offset is the byte at which a block begins, the rows given of it, and the rejects owed."""
+class TextRows:
+    """What the text formats share."""
 
-    def __init__(self, file: str, parser: Parser, schema: Schema, offset: Json, *, lenient: bool) -> None:
+    def __init__(self, options: TextOptions) -> None:
+        self.lenient = options.on_error == "dead_letter"
+        self._follow = options.follow
+
+    def grows(self, file: str) -> bool:
+        """Tell whether a file is read on as it grows. Compressed text is not: it has an end of its own."""
+        return self._follow and not file.endswith(".gz")
+
+    def rows(self, file: str) -> int | None:
+        return None
+
+    def start(self, file: str, schema: Schema) -> Json | None:
+        raise NotImplementedError
+
+    def parser(self, schema: Schema, columns: Sequence[str]) -> Parser:
+        """Return what takes the text apart."""
+        raise NotImplementedError
+
+    def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json) -> TextCursor:
+        wanted = pl.Schema({name: schema[name] for name in columns})
+        parser = self.parser(schema, columns)
+        return TextCursor(file, parser, wanted, offset, lenient=self.lenient, grows=self.grows(file))
+
+
+class TextCursor:
+    """One text file. The offset is the place where a block begins, the rows given of it, and the rejects owed.
+
+    Of a file that `grows` a last record without a line end is not read: more of it may come.
+    """
+
+    def __init__(
+        self, file: str, parser: Parser, schema: Schema, offset: Json, *, lenient: bool, grows: bool = False
+    ) -> None:
         self._file = file
         self._parser = parser
         self._lenient = lenient
+        self._grows = grows
         self._empty = pl.DataFrame(schema=schema)
-        self._start: int = offset["byte"]
-        self._line: int = offset["line"]
         self._skip: int = offset["rows"]
         self._skip_rejects: int = offset["rejects"]
         self._owed: list[list[object]] = list(offset["owed"])
         self._told = False
         self._block: Block | None = None
         self._given = 0
-        self._next = (self._start, self._line)
         self._rest = b""
         self._ended = False
         self._stream = open_text(file)
-        with reading(file):
-            self._stream.seek(self._start)
+        try:
+            self._place = self._next = Place.find(file, self._stream, offset)
+        except BaseException:
+            self._stream.close()
+            raise
 
     def read(self, max_rows: int) -> Batch | None:
         while True:
@@ -113,7 +151,9 @@ class TextCursor:
 
     def offset(self) -> Json:
         rows, rejects = (self._given, len(self._block.rejects)) if self._block else (self._skip, self._skip_rejects)
-        return {"byte": self._start, "line": self._line, "rows": rows, "rejects": rejects, "owed": list(self._owed)}
+        place = self._place
+        at = {"byte": place.byte, "line": place.line, "mark": place.mark}
+        return {**at, "rows": rows, "rejects": rejects, "owed": list(self._owed)}
 
     def close(self) -> None:
         self._block = None
@@ -121,24 +161,25 @@ class TextCursor:
 
     def _advance(self) -> bool:
         """Go on to the next block; False at the end of the file."""
-        start, line = self._next
+        if self._block is not None:
+            self._place, self._block = self._next, None
         block = self._parse()
         if block is None:
             return False
         if block.rejects and not self._lenient:
             bad = block.rejects[0]
             raise MalformedRow(
-                bad.reason, file=self._file, line=line + bad.line, column=bad.column, raw=_shown(bad.raw)
+                bad.reason, file=self._file, line=self._place.line + bad.line, column=bad.column, raw=_shown(bad.raw)
             )
+        self._next = self._place.after(self._rest[: block.consumed], block.lines)
         self._rest = self._rest[block.consumed :]
-        self._start, self._line, self._block = start, line, block
-        self._next = (start + block.consumed, line + block.lines)
+        self._block = block
         self._given = min(self._skip, block.frame.height)
         known = min(self._skip_rejects, len(block.rejects))
         self._skip -= self._given
         self._skip_rejects -= known
         self._owed += [
-            [self._file, line + reject.line, reject.column, reject.reason, _shown(reject.raw)]
+            [self._file, self._place.line + reject.line, reject.column, reject.reason, _shown(reject.raw)]
             for reject in block.rejects[known:]
         ]
         return True
@@ -153,25 +194,10 @@ class TextCursor:
                 self._rest += more
             if not self._rest:
                 return None
-            block = self._parser.parse(self._rest, last=self._ended)
-            if block is not None:
+            block = self._parser.parse(self._rest, last=self._ended and not self._grows)
+            if block is not None or self._ended:
                 return block
             wanted = 2 * len(self._rest)
-
-
-@contextmanager
-def reading(file: str) -> Iterator[None]:
-    """Name the file when it cannot be read."""
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{file} cannot be read: {error}") from error
-
-
-def open_text(file: str) -> IO[bytes]:
-    """Open a file, unpacked if its name ends in `.gz`."""
-    with reading(file):
-        return cast("IO[bytes]", gzip.open(file, "rb")) if file.endswith(".gz") else io.FileIO(file)
 
 
 def head(file: str, lines: int) -> tuple[bytes, bool]:

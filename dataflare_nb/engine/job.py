@@ -441,7 +441,7 @@ class Job:
             released=stage.released,
             exact=all(isinstance(item, _EXACT) for item in stage.plan.nodes),
             stateful=isinstance(stage.plan.nodes[-1], node.Aggregate),
-            counters=dict(stage.host.counters) if stage.host is not None else {},
+            counters=dict(counted.counters) if (counted := stage.host or stage.source) is not None else {},
         )
 
     def _remember(self, *, last: bool = False) -> None:

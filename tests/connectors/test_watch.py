@@ -149,6 +149,6 @@ def test_a_file_that_changes_after_it_was_read_is_told_once(tmp_path: Path, capl
             file.write("2\n")
         clock.advance(TICK)
         source.splits()
-    assert source.changed_files == 1
+    assert source.counters == {"changed_files": 1}
     assert [record.getMessage().count("a.csv") for record in caplog.records] == [1]
     assert "rename" in caplog.text
