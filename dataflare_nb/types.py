@@ -163,7 +163,11 @@ class Source(Protocol):
 
 
 class Writer(Protocol):
-    """One open sink. Rows become visible by `prepare` then `commit`, epoch by epoch."""
+    """One open sink. Rows become visible by `prepare` then `commit`, epoch by epoch.
+
+    What is prepared waits for its `commit`, which may come from another writer after a crash. A writer that has a
+    method `discard(prepared)` is told so when none will come, because the job has failed.
+    """
 
     def write(self, batch: Batch) -> None: ...
     def prepare(self, epoch: int) -> Json:

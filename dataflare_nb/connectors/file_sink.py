@@ -153,6 +153,9 @@ class FileWriter:
         self._staging.remove(self._finished)
         self._finished = []
 
+    def discard(self, prepared: Json) -> None:
+        self._staging.remove([name for name, _ in prepared["files"]])
+
     def close(self) -> None:
         self.abort()
         self._staging.release()

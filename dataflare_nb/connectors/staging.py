@@ -24,7 +24,8 @@ else:
 _SUFFIX = ".inprogress"
 _NUMBERED = re.compile(r"part-\d+-\d+")
 _STAGED = re.compile(r"\.part-(?P<pid>[0-9a-f]+)\.(?P<run>[0-9a-f]+)-")
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOSPC, errno.EDQUOT}
 _Identity = tuple[int, int, int, int]
 
 _live: weakref.WeakValueDictionary[str, Staging] = weakref.WeakValueDictionary()
@@ -195,7 +196,8 @@ def writing(target: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SinkError(f"{target} cannot be written: {error.strerror or error}") from error
+        way_out = ". What was committed before is intact; make room and run it again" if error.errno in _NO_ROOM else ""
+        raise SinkError(f"{target} cannot be written: {error.strerror or error}{way_out}") from error
     except pa.ArrowException as error:
         raise SinkError(f"{target} cannot be written: {error}") from error
 
@@ -236,7 +238,8 @@ def _link(staged: str, shown: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # Without links, as on some network drives, two at once cannot be told apart; one after the other can.
+        # Without links, as on some network drives or where there is no room for a name, two at once cannot be told
+        # apart; one after the other can.
         if os.path.lexists(shown):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown) from None
         os.replace(staged, shown)

@@ -19,6 +19,7 @@ class SinkDriver:
         self._writer = sink.open(ctx, schema)
         self._epoch = 0
         self._prepared: Json | None = None
+        self._committing = False
         self._written = 0
         self._committed_at = clock.now()
         self._closed = False
@@ -52,15 +53,20 @@ class SinkDriver:
         """Make visible what was written."""
         self.prepare()
         assert self._prepared is not None
+        self._committing = True
         self._writer.commit(self._epoch, self._prepared)
-        self._prepared = None
+        self._prepared, self._committing = None, False
         self._written = 0
         self._committed_at = self._clock.now()
 
     def abort(self) -> None:
-        """Throw away what was not committed."""
-        if not self._closed:
-            self._writer.abort()
+        """Throw away what was not committed. What a commit has begun with stays as it is."""
+        if self._closed:
+            return
+        self._writer.abort()
+        discard = getattr(self._writer, "discard", None)
+        if self._prepared is not None and not self._committing and discard is not None:
+            discard(self._prepared)
 
     def close(self) -> None:
         """Close the writer. May be called twice."""

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,40 +229,6 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason(tmp_path: Path,
         opened(kind, tmp_path / "file")
     with pytest.raises(SinkError, match="cannot be written"):
         opened(kind, Path("/proc/nothing/here"))
-
-
-FULL_DISK = """
-import resource, sys
-import polars as pl
-from dataflare_nb.connectors import make_sink
-from dataflare_nb.errors import SinkError
-from tests.connectors.helpers import Lent, hidden
-kind, path = sys.argv[1:]
-frame = pl.DataFrame({"a": range(300_000)}).with_columns(b=pl.col("a").hash())
-writer = make_sink(kind, {"path": path}).open(Lent(), frame.schema)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    for _ in range(5):
-        writer.write(frame)
-    writer.prepare(1)
-except SinkError as error:
-    print(error)
-writer.close()
-print(hidden(path))
-"""
-
-
-def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, kind: str) -> None:
-    out = run(FULL_DISK, kind, str(tmp_path / "out"))
-    assert "cannot be written: File too large" in out
-    assert str(tmp_path / "out") in out
-    assert out.splitlines()[-1] == "[]"
-
-
-def run(program: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_batch_of_another_schema_is_refused(tmp_path: Path, kind: str) -> None:
