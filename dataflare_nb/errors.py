@@ -23,6 +23,7 @@ Catch as much of it as you mean to:
     `-- WasmError                      WebAssembly; each carries `plugin` and `guest_trace` where known
         |-- WasmConfiguration          a plugin description or policy that does not hold
         |-- WasmPluginLoad             a module that cannot be compiled, linked or started
+        |   `-- WasmUntrusted          a signature is missing, not trusted, or does not hold
         |-- WasmRuntimeError           the machinery around a guest failed
         |-- WasmPluginExecution        a guest failed
         |   |-- WasmTrap               it trapped (unreachable, out of bounds, stack, division)
@@ -154,6 +155,10 @@ class WasmConfiguration(WasmError):  # noqa: N818
 
 class WasmPluginLoad(WasmError):  # noqa: N818
     """A module that cannot be compiled, linked or started."""
+
+
+class WasmUntrusted(WasmPluginLoad):
+    """A signature is missing, not trusted, or does not hold."""
 
 
 class WasmRuntimeError(WasmError):

@@ -16,6 +16,8 @@ from ..errors import WasmConfiguration, WasmPluginLoad
 from .guest import Limits
 from .modules import MAX_MODULE
 from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read_policy, settle
+from .statement import Signature
+from .trust import enforce
 
 
 class PluginType(StrEnum):
@@ -56,6 +58,7 @@ class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     timeout_ms: int | None = None
     sha256: str | None = None
     metadata: dict[str, Any] = {}
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
         settle(
@@ -101,10 +104,24 @@ class Plugin:
     module: bytes = field(repr=False)
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str] | Mapping[str, Any] | Plugin) -> Plugin:
-        """Read the description and its module; `module_path` is relative to the plugin.json."""
-        if isinstance(source, Plugin):
-            return source
+    def load(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Any] | Plugin,
+        *,
+        require_signed: bool = False,
+        trust: Path | None = None,
+    ) -> Plugin:
+        """Read the description and its module; `module_path` is relative to the plugin.json.
+
+        With `require_signed` it must carry a signature of a key in `trust`, or in the user's own trust store.
+        """
+        plugin = source if isinstance(source, Plugin) else cls.read(source)
+        enforce(plugin, require_signed, trust=trust)
+        return plugin
+
+    @classmethod
+    def read(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Plugin:
+        """Read a plugin without asking who signed it, as is needed to sign it; it cannot run if that is asked for."""
         config = WasmPluginConfig.load(source)
         base = Path() if isinstance(source, Mapping) else Path(source).parent
         path = base / config.module_path
@@ -146,7 +163,8 @@ class Plugin:
     @property
     def key(self) -> str:
         """A hash of all that decides what the plugin does: module, config, policy and limits."""
-        told = msgspec.json.encode(msgspec.structs.replace(self.config, module_path="", metadata={}), order="sorted")
+        same = msgspec.structs.replace(self.config, module_path="", metadata={}, signature=None)
+        told = msgspec.json.encode(same, order="sorted")
         return hashlib.sha256(self.sha256.encode() + told).hexdigest()
 
     def __hash__(self) -> int:

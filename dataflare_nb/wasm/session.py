@@ -15,6 +15,7 @@ from .outbound import Reader
 from .plugin import FUNCTIONS, Plugin
 from .pool import Pool
 from .traps import GuestError
+from .trust import enforce
 
 ABI_VERSION = 1
 SPEAKS_ARROW_C = 4
@@ -56,6 +57,7 @@ class Session:
         self.function = function or FUNCTIONS[plugin.config.type]
         self.host = host or HostFunctions(plugin.name)
         self._settings = msgspec.json.encode(plugin.config.config)
+        enforce(plugin)
         refused = plugin.config.security_policy.refused()
         if refused:
             raise WasmConfiguration("; ".join(refused), plugin=plugin.name)
