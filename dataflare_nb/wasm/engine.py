@@ -135,13 +135,24 @@ def unmetered() -> Engine:
     return Engine(metered=False)
 
 
+SETTINGS: dict[str, bool | int] = {
+    "max_wasm_stack": MAX_STACK,
+    "memory_may_move": False,
+    "wasm_threads": False,
+    "wasm_memory64": False,
+    "wasm_multi_memory": False,
+    "wasm_gc": False,
+}
+"""What all engines have in common, by the names of wasmtime's configuration; compiled code depends on it."""
+
+
+def settings(metered: bool) -> dict[str, bool | int]:
+    """Return the settings of one kind of engine."""
+    return {"epoch_interruption": metered, **SETTINGS}
+
+
 def _config(metered: bool) -> wasmtime.Config:
     config = wasmtime.Config()
-    config.epoch_interruption = metered
-    config.max_wasm_stack = MAX_STACK
-    config.memory_may_move = False
-    config.wasm_threads = False
-    config.wasm_memory64 = False
-    config.wasm_multi_memory = False
-    config.wasm_gc = False
+    for name, value in settings(metered).items():
+        setattr(config, name, value)
     return config
