@@ -16,14 +16,19 @@ import wasmtime
 from ..errors import WasmPluginLoad
 
 try:
-    from wasmtime import _ffi
+    from wasmtime import _ffi, _func
     from wasmtime._bindings import _wasmtime_func_call_unchecked as _unchecked
-    from wasmtime._func import maybe_raise_last_exn as _raise_host_error
 except ImportError:  # pragma: no cover - a wasmtime with other insides
-    _ffi = _unchecked = _raise_host_error = None  # type: ignore[assignment]
+    _ffi = _func = _unchecked = None  # type: ignore[assignment]
 
 Call: TypeAlias = Callable[..., Any]
 Signature: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+class Halt(Exception):  # noqa: N818 - a signal
+    """Ends a guest from within a host call. It says nothing: wasmtime keeps one error for all threads, so that the
+    reason is kept with the guest."""
+
 
 _LETTERS = {"i32": "i", "i64": "q", "f32": "f", "f64": "d"}
 
@@ -52,19 +57,19 @@ def spelled(sig: Signature) -> str:
 class _CheckedCall:
     """The public way."""
 
-    __slots__ = ("_func", "_store")
+    __slots__ = ("_store", "_target")
 
     def __init__(self, store: wasmtime.Store, func: wasmtime.Func) -> None:
-        self._store, self._func = store, func
+        self._store, self._target = store, func
 
     def __call__(self, *args: int) -> Any:
-        return self._func(self._store, *args)
+        return self._target(self._store, *args)
 
 
 class _UncheckedCall:
     """The short way. Not thread safe: a guest belongs to one thread at a time."""
 
-    __slots__ = ("_cells", "_context", "_count", "_func", "_keep", "_pack", "_unpack")
+    __slots__ = ("_cells", "_context", "_count", "_keep", "_pack", "_target", "_unpack")
 
     def __init__(self, store: wasmtime.Store, func: wasmtime.Func, sig: Signature) -> None:
         params, results = sig
@@ -72,7 +77,7 @@ class _UncheckedCall:
         self._count = max(len(params), len(results), 1)
         self._cells = (_ffi.wasmtime_val_raw_t * self._count)()
         self._context = store._context()
-        self._func = ctypes.byref(func._func)
+        self._target = ctypes.byref(func._func)
         self._keep = (store, func)
         letters = [_LETTERS[p] for p in params]
         self._pack = struct.Struct("<" + "".join(f"{x}{cell - struct.calcsize(x)}x" for x in letters)).pack_into
@@ -81,11 +86,13 @@ class _UncheckedCall:
     def __call__(self, *args: int) -> Any:
         self._pack(self._cells, 0, *args)
         trap = ctypes.POINTER(_ffi.wasm_trap_t)()
-        error = _unchecked(self._context, self._func, self._cells, self._count, ctypes.byref(trap))
+        error = _unchecked(self._context, self._target, self._cells, self._count, ctypes.byref(trap))
         if error:
             raise wasmtime.WasmtimeError._from_ptr(error)
         if trap:
             trapped = wasmtime.Trap._from_ptr(trap)
-            _raise_host_error()
+            if isinstance(_func.LAST_EXCEPTION, Halt):
+                _func.LAST_EXCEPTION = None
+            _func.maybe_raise_last_exn()
             raise trapped
         return self._unpack(self._cells, 0)[0] if self._unpack is not None else None

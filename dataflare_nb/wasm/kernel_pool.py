@@ -58,6 +58,7 @@ class KernelPool:
             limits=limits or Limits(memory=pages * 65536 * 2, time_ms=facts.time_ms),
             prepare=self._check,
             metered=facts.metered or not kernel.trusted,
+            trusted=kernel.trusted,
             fast=fast,
         )
 

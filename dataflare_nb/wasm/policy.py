@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import WasmConfiguration, nearest
+from ..errors import WasmConfiguration, listing, nearest
+from .folders import Folder
+from .hosts import HostPattern
 
 MOST_MEMORY = (2 << 30) - 65536
 """Addresses of a guest are non-negative 32-bit integers, so that negative answers can be error codes."""
@@ -47,23 +49,48 @@ class SecurityPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return policy
 
     def refused(self) -> list[str]:
-        """Return what this policy grants and this version cannot enforce."""
-        granted = {
-            "allow_network": self.allow_network or bool(self.allowed_hosts),
-            "allow_file_system": self.allow_file_system or bool(self.allowed_paths),
-            "allow_env_vars": self.allow_env_vars or bool(self.allowed_env_vars),
-        }
-        lists = {
-            "allow_network": "allowed_hosts",
-            "allow_file_system": "allowed_paths",
-            "allow_env_vars": "allowed_env_vars",
-        }
-        return [
-            f"{name} (or {lists[name]}) is granted, and this version has no such door: remove it, "
-            "and hand the plugin what it needs in `config` or as columns"
-            for name, on in granted.items()
-            if on
+        """Return what this policy grants and cannot be enforced as it stands, and where it contradicts itself."""
+        doors: list[tuple[str, bool, str, tuple[str, ...], Callable[[str], object]]] = [
+            ("allow_network", self.allow_network, "allowed_hosts", self.allowed_hosts, HostPattern.read),
+            ("allow_file_system", self.allow_file_system, "allowed_paths", self.allowed_paths, Folder.read),
+            ("allow_env_vars", self.allow_env_vars, "allowed_env_vars", self.allowed_env_vars, variable),
         ]
+        wrong = []
+        for switch, on, names, listed, read in doors:
+            if on and not listed:
+                wrong.append(
+                    f"`{switch}` is true and `{names}` is empty, which would grant everything or nothing: "
+                    f"list what the plugin needs, or set `{switch}` to false"
+                )
+            elif listed and not on:
+                wrong.append(
+                    f"`{names}` lists {listing(listed)} and `{switch}` is false: set it to true, or empty the list"
+                )
+            for text in listed:
+                try:
+                    read(text)
+                except ValueError as error:
+                    wrong.append(f"`{names}`: {error}")
+        seen = [folder.guest for folder in self.folders()] if not wrong else []
+        twice = sorted({name for name in seen if seen.count(name) > 1})
+        if twice:
+            wrong.append(
+                f"`allowed_paths`: two folders would be called {listing(twice)}; "
+                "give one another name, as `data=/other`"
+            )
+        return wrong
+
+    def folders(self) -> tuple[Folder, ...]:
+        """Return the folders that are granted."""
+        return tuple(map(Folder.read, self.allowed_paths)) if self.allow_file_system else ()
+
+    def hosts(self) -> tuple[HostPattern, ...]:
+        """Return the hosts that are granted."""
+        return tuple(map(HostPattern.read, self.allowed_hosts)) if self.allow_network else ()
+
+    def variables(self) -> tuple[str, ...]:
+        """Return the environment variables that are granted."""
+        return self.allowed_env_vars if self.allow_env_vars else ()
 
 
 def read_policy(source: Any) -> tuple[SecurityPolicy | None, list[str]]:
@@ -127,6 +154,13 @@ def milliseconds(value: Any) -> int:
     if not 1 <= time <= MOST_TIME_MS:
         raise ValueError(f"{value!r} is outside 1 ms to 1 h")
     return time
+
+
+def variable(name: str) -> str:
+    """Return the name of an environment variable."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"{name!r} is not the name of an environment variable; each is written out, without patterns")
+    return name
 
 
 def _quantity(value: Any, units: Mapping[str, float], wanted: str) -> int:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from ..errors import WasmInterrupted, WasmRuntimeError
 from .calls import Signature
-from .engine import Engine, unmetered
+from .doors import Doors
 from .guest import Guest, Limits
 from .hostcalls import HostFunctions
-from .modules import CACHE, check_module
+from .machine import STOCK, Machine, machine_key
+from .policy import SecurityPolicy
 from .traps import GuestError
 
 _IDLE = 8
@@ -22,6 +23,10 @@ class Pool:
 
     An instance comes back only from a call that ended well, or with an error the guest itself reported; after
     a trap, a timeout, output that does not hold, or memory above three quarters of its limit, it is discarded.
+
+    With `share`, what is idle when the pool closes goes to the next pool that asks for the very same: module,
+    name, exports, limits, settings, policy and what stands behind it, and seed. So a cell that is run again neither
+    compiles nor starts anything. Two pools never use an instance at the same time, and what holds files is not shared.
     """
 
     def __init__(
@@ -33,19 +38,37 @@ class Pool:
         optional: Mapping[str, Signature] | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         host: HostFunctions | None = None,
+        policy: SecurityPolicy | None = None,
+        settings: bytes = b"{}",
         prepare: Callable[[Guest], None] | None = None,
         metered: bool = True,
+        trusted: bool = False,
+        share: bool = False,
         fast: bool = True,
     ) -> None:
         self.name, self.limits = name, limits
-        self._prepare, self._fast = prepare, fast
-        self._engine = Engine(metered=True, budget_ms=limits.time_ms) if metered else unmetered()
-        self._module = CACHE.compile(self._engine, module, plugin=name)
-        check_module(self._module, plugin=name, imports=host.signatures if host else {}, exports=exports)
-        self._exports = {**(optional or {}), **exports}
-        self._linker = host.link(self._engine.native, self._module) if host else None
+        self._prepare, self._host = prepare, host
+        doors = None
+        if host is not None:
+            doors = Doors(policy or SecurityPolicy(), plugin=name, settings=settings, most_memory=limits.memory)
+        behind = doors.behind if doors is not None else ()
+        self._key = None
+        if share and behind is not None and (host is None or host.sleeps):
+            signatures = (sorted(exports.items()), sorted((optional or {}).items()))
+            about = (name, signatures, limits, settings, policy, metered, trusted, fast)
+            self._key = machine_key(module, about, behind, (host.seed, host.stage) if host is not None else ())
+        self._machine = (STOCK.take(self._key) if self._key is not None else None) or Machine(
+            module,
+            name=name,
+            exports=exports,
+            optional=optional or {},
+            limits=limits,
+            doors=doors,
+            metered=metered,
+            trusted=trusted,
+            fast=fast,
+        )
         self._lock = threading.Lock()
-        self._idle: list[Guest] = []
         self._lent = 0
         self._interrupted = False
         self._closed = False
@@ -53,7 +76,7 @@ class Pool:
     @property
     def idle(self) -> int:
         """Instances waiting to be lent."""
-        return len(self._idle)
+        return 0 if self._closed else len(self._machine.idle)
 
     @property
     def lent(self) -> int:
@@ -63,23 +86,28 @@ class Pool:
     @property
     def ticking(self) -> bool:
         """Whether the thread that meters this pool is alive."""
-        return self._engine.metered and self._engine.ticker.running
+        return self._machine.engine.metered and self._machine.engine.ticker.running
 
     @contextmanager
-    def guest(self) -> Iterator[Guest]:
-        """Lend an instance, its time just started."""
+    def guest(self, about: Callable[[], bytes] | None = None, *, fresh: bool = False) -> Iterator[Guest]:
+        """Lend an instance, its time just started; a `fresh` one has worked for nobody before.
+
+        `about` names what it is to work on, for the random numbers it may draw.
+        """
         with self._lock:
             if self._closed:
                 raise WasmRuntimeError("its pool is closed", plugin=self.name)
             if self._interrupted:
                 raise WasmInterrupted("the job was stopped", plugin=self.name)
-            guest = self._idle.pop() if self._idle else None
+            guest = self._machine.idle.pop() if self._machine.idle and not fresh else None
             self._lent += 1
         sound = False
         try:
             if guest is None:
                 guest = self._made()
-            guest.arm()
+            else:
+                guest.serve(self._stopped, self._host)
+            guest.arm(about)
             yield guest
             sound = True
         except GuestError:
@@ -91,47 +119,50 @@ class Pool:
     def interrupt(self) -> None:
         """Abort the running guests; they and all later calls raise `WasmInterrupted` until `resume`."""
         self._interrupted = True
-        if self._engine.metered:
-            self._engine.expire()
+        if self._machine.engine.metered:
+            self._machine.engine.expire()
 
     def resume(self) -> None:
         """Lend again after an interrupt."""
         self._interrupted = False
 
     def close(self) -> None:
-        """Free the instances and end the ticker. May be called twice; guests still at work are interrupted."""
+        """Let the instances go. May be called twice; guests still at work are interrupted."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            idle, self._idle = self._idle, []
             at_work = self._lent > 0
+            share = self._key if not at_work and self._machine.idle else None
+        if share is not None:
+            for guest in self._machine.idle:
+                guest.serve(bool, HostFunctions(self.name))
+            STOCK.put(share, self._machine)
+            return
         if at_work:
             self.interrupt()
-        for guest in idle:
-            guest.close()
-        if self._engine.metered:
-            self._engine.close()
+        self._machine.close()
+
+    def _stopped(self) -> bool:
+        return self._interrupted
 
     def _made(self) -> Guest:
-        guest = Guest(
-            self._engine,
-            self._module,
-            self._linker,
-            self._exports,
-            name=self.name,
-            limits=self.limits,
-            stopped=lambda: self._interrupted,
-            fast=self._fast,
-        )
-        if self._prepare is not None:
-            self._prepare(guest)
+        guest = self._machine.guest(self._host, self._stopped)
+        try:
+            if self._prepare is not None:
+                self._prepare(guest)
+        except BaseException:
+            guest.close()
+            raise
         return guest
 
     def _take_back(self, guest: Guest | None, sound: bool) -> None:
         keep = sound and guest is not None and guest.memory.size <= self.limits.memory * 3 // 4
         with self._lock:
             self._lent -= 1
-            keep = keep and not self._closed and not self._interrupted and len(self._idle) < _IDLE
+            idle = self._machine.idle
+            keep = keep and not self._closed and not self._interrupted and len(idle) < _IDLE
             if keep and guest is not None:
-                self._idle.append(guest)
+                idle.append(guest)
         if not keep and guest is not None:
             guest.close()

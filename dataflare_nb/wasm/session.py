@@ -68,14 +68,17 @@ class Session:
             optional=_OPTIONAL,
             limits=plugin.config.limits,
             host=self.host,
+            policy=plugin.config.security_policy,
+            settings=self._settings,
             prepare=self._start,
+            share=True,
             fast=fast,
         )
 
     def call(self, frame: pl.DataFrame, *, rows: int | None = None) -> pl.DataFrame:
         """Hand a frame to the plugin and return its answer, which must have `rows` rows if that is given."""
         parcel = Parcel(columns_of(frame), frame.height)
-        with self.pool.guest() as guest:
+        with self.pool.guest(parcel.digest) as guest:
             guest.call("df_reset")
             at = self._allocate(guest, parcel.size, f"a batch of {frame.height} rows")
             parcel.write(guest.memory.base, at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import wasmtime
 from wasmtime import TrapCode
 
@@ -36,13 +38,18 @@ def from_trap(trap: wasmtime.Trap, *, plugin: str, budget_ms: int) -> WasmError:
     frames = [frame.func_name or f"function {frame.func_index}" for frame in trap.frames[:20]]
     code = trap.trap_code
     if code is TrapCode.INTERRUPT:
-        return WasmTimeout(
-            f"ran longer than its {budget_ms} ms; raise timeout_ms and max_execution_time, or send smaller batches",
-            plugin=plugin,
-            guest_trace=frames,
-        )
+        return too_long(budget_ms, plugin=plugin, frames=frames)
     meaning = _MEANINGS[code] if code in _MEANINGS else trap.message.splitlines()[0]
     return WasmTrap(meaning, plugin=plugin, guest_trace=frames)
+
+
+def too_long(budget_ms: int, *, plugin: str, frames: Iterable[str] = ()) -> WasmTimeout:
+    """Return the error for a guest whose time is up."""
+    return WasmTimeout(
+        f"ran longer than its {budget_ms} ms; raise timeout_ms and max_execution_time, or send smaller batches",
+        plugin=plugin,
+        guest_trace=frames,
+    )
 
 
 def from_start(error: wasmtime.WasmtimeError, *, plugin: str) -> WasmError:
@@ -52,5 +59,9 @@ def from_start(error: wasmtime.WasmtimeError, *, plugin: str) -> WasmError:
         return WasmMemoryLimit(
             f"the module starts with more memory than max_memory allows ({message.splitlines()[-1].strip()})",
             plugin=plugin,
+        )
+    if "table" in message and "limits" in message:
+        return WasmMemoryLimit(
+            f"the module starts with larger tables than are allowed ({message.splitlines()[-1].strip()})", plugin=plugin
         )
     return WasmPluginLoad(f"cannot be started: {message}", plugin=plugin)

@@ -114,24 +114,6 @@ def test_all_mistakes_are_told_at_once():
 
 
 @pytest.mark.parametrize(
-    ("policy", "door"),
-    [
-        ({"allow_network": True}, "allow_network"),
-        ({"allowed_hosts": ["example.org"]}, "allowed_hosts"),
-        ({"allow_file_system": True}, "allow_file_system"),
-        ({"allowed_paths": ["/data"]}, "allowed_paths"),
-        ({"allow_env_vars": True}, "allow_env_vars"),
-        ({"allowed_env_vars": ["HOME"]}, "allowed_env_vars"),
-    ],
-)
-def test_a_door_that_is_not_there_is_refused_rather_than_ignored(policy: dict[str, Any], door: str):
-    with pytest.raises(WasmConfiguration, match=f"{door}.* is granted, and this version has no such door"):
-        WasmPluginConfig.load({**GOOD, "security_policy": policy})
-    with pytest.raises(WasmConfiguration, match=door):
-        SecurityPolicy.load(policy)
-
-
-@pytest.mark.parametrize(
     ("memory", "bytes_"), [(131072, 131072), ("64MiB", 64 << 20), ("1.5 MB", 1_500_000), ("128 kib", 131072)]
 )
 def test_memory_is_bytes_or_text(memory: int | str, bytes_: int):

@@ -158,9 +158,7 @@ def test_signing_again_replaces_the_signature(folder: Path, key: Path):
     assert verify(folder).signed == TODAY + dt.timedelta(1)
 
 
-def test_where_signatures_are_asked_for_nothing_unsigned_runs(
-    folder: Path, key: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_where_signatures_are_asked_for_nothing_unsigned_runs(folder: Path, key: Path, monkeypatch: pytest.MonkeyPatch):
     plugin = Plugin.load(folder / "plugin.json")
     with pytest.raises(WasmUntrusted, match="it is not signed"):
         Plugin.load(plugin, require_signed=True)
@@ -213,7 +211,7 @@ def test_what_is_no_key_is_named(folder: Path, key: Path, trust: Path, tmp_path:
     (tmp_path / "bad.key").chmod(0o600)
     with pytest.raises(WasmConfiguration, match=r"bad.key cannot be opened"):
         sign(folder, tmp_path / "bad.key")
-    with pytest.raises(WasmConfiguration, match="cannot read the key .*none.key: No such file"):
+    with pytest.raises(WasmConfiguration, match=r"cannot read the key .*none\.key: No such file"):
         sign(folder, tmp_path / "none.key")
     (trust / "bad.pub").write_text("hello")
     with pytest.raises(WasmConfiguration, match=r"bad.pub is not a public key in PEM"):
