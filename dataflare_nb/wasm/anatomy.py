@@ -16,7 +16,7 @@ MOST = {
     6: ("globals", 10_000),
     7: ("exports", 1_000),
     9: ("element segments", 10_000),
-    11: ("data segments", 10_000),
+    11: ("data segments", 100_000),
 }
 """How many of each a module may have, by the number of the section."""
 MAX_BODY = 1 << 20
