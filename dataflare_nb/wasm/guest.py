@@ -50,6 +50,7 @@ class Guest:
         fast: bool = True,
     ) -> None:
         self.name, self.limits = name, limits
+        self.idle_since = 0.0
         self._engine, self._stopped, self._desk = engine, stopped, desk
         self._store = wasmtime.Store(engine.native)
         self._store.set_limits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,13 +17,16 @@ from .policy import SecurityPolicy
 from .traps import GuestError
 
 _IDLE = 8
+IDLE_SECONDS = 30.0
+"""How long an instance waits in a pool that does well without it."""
 
 
 class Pool:
     """Lend instances of one module.
 
     An instance comes back only from a call that ended well, or with an error the guest itself reported; after
-    a trap, a timeout, output that does not hold, or memory above three quarters of its limit, it is discarded.
+    a trap, a timeout, output that does not hold, or memory above three quarters of its limit, it is discarded. So
+    are those that had nothing to do for a while.
 
     With `share`, what is idle when the pool closes goes to the next pool that asks for the very same: module,
     name, exports, limits, settings, policy and what stands behind it, and seed. So a cell that is run again neither
@@ -158,11 +162,18 @@ class Pool:
 
     def _take_back(self, guest: Guest | None, sound: bool) -> None:
         keep = sound and guest is not None and guest.memory.size <= self.limits.memory * 3 // 4
+        leaving = [] if keep or guest is None else [guest]
         with self._lock:
             self._lent -= 1
             idle = self._machine.idle
-            keep = keep and not self._closed and not self._interrupted and len(idle) < _IDLE
             if keep and guest is not None:
-                idle.append(guest)
-        if not keep and guest is not None:
-            guest.close()
+                now = guest.idle_since = time.monotonic()
+                if self._closed or self._interrupted or len(idle) >= _IDLE:
+                    leaving.append(guest)
+                else:
+                    idle.append(guest)
+                # The last to come is the first to go, so the first of the row is the one least needed.
+                if len(idle) > 1 and now - idle[0].idle_since > IDLE_SECONDS:
+                    leaving.append(idle.pop(0))
+        for gone in leaving:
+            gone.close()
