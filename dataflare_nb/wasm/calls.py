@@ -87,12 +87,10 @@ class _UncheckedCall:
         self._pack(self._cells, 0, *args)
         trap = ctypes.POINTER(_ffi.wasm_trap_t)()
         error = _unchecked(self._context, self._target, self._cells, self._count, ctypes.byref(trap))
-        if error:
-            raise wasmtime.WasmtimeError._from_ptr(error)
-        if trap:
-            trapped = wasmtime.Trap._from_ptr(trap)
+        if error or trap:
+            ended = wasmtime.WasmtimeError._from_ptr(error) if error else wasmtime.Trap._from_ptr(trap)
             if isinstance(_func.LAST_EXCEPTION, Halt):
                 _func.LAST_EXCEPTION = None
             _func.maybe_raise_last_exn()
-            raise trapped
+            raise ended
         return self._unpack(self._cells, 0)[0] if self._unpack is not None else None
