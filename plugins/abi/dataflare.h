@@ -1,6 +1,7 @@
 /* dataflare.h: write a dfx/1 plugin in C. No libc needed.
  *
- * A plugin defines DF_INIT (or DF_NO_INIT) and one of DF_PROCESS, DF_TRANSFORM, DF_FILTER:
+ * A plugin defines DF_INIT (or DF_NO_INIT) and the work of its type: DF_PROCESS, DF_TRANSFORM, DF_FILTER, DF_READ,
+ * DF_WRITE, or DF_AGGREGATE with DF_MERGE and DF_FINAL:
  *
  *     #include "dataflare.h"
  *     DF_NO_INIT
@@ -15,7 +16,11 @@
  *     }
  *
  * Columns come from offset 0 in one piece; buffers are 64-byte aligned with 16 readable bytes after them.
- * Text is "U": 64-bit offsets. What is allocated during a call is gone at the next df_reset.
+ * Text is "U" and binary "Z": 64-bit offsets. What is allocated during a call is gone at the next df_reset; what is to
+ * last is static, or allocated by df_take in DF_INIT.
+ *
+ * A plugin that also takes Arrow IPC streams or JSON sets DF_FORMATS before the include and writes its work with
+ * DF_RAW: `df_format_in` says what the bytes are.
  */
 #ifndef DATAFLARE_H
 #define DATAFLARE_H
@@ -61,7 +66,11 @@ typedef struct { u32 ptr, len, format, flags; } df_slice;
 _Static_assert(sizeof(struct ArrowSchema) == 48, "wasm32 layout");
 _Static_assert(sizeof(struct ArrowArray) == 64, "wasm32 layout");
 
-enum { DF_FORMAT_ARROW_C = 3, DF_NULLABLE = 2 };
+enum { DF_FORMAT_BYTES = 0, DF_FORMAT_JSON = 1, DF_FORMAT_ARROW_IPC = 2, DF_FORMAT_ARROW_C = 3 };
+enum { DF_TAKES_JSON = 1, DF_TAKES_ARROW_IPC = 2, DF_TAKES_ARROW_C = 4, DF_NULLABLE = 2 };
+#ifndef DF_FORMATS
+#define DF_FORMATS DF_TAKES_ARROW_C
+#endif
 enum { DF_DEBUG, DF_INFO, DF_WARNING, DF_ERROR };
 enum {
   DF_E_CONFIG = -1,
@@ -98,9 +107,16 @@ static void* df_take(u64 bytes) {
 }
 
 DF_EXPORT("df_abi_version") i32 df_abi_version(void) { return 1; }
-DF_EXPORT("df_formats") i32 df_formats(void) { return 4; }
+DF_EXPORT("df_formats") i32 df_formats(void) { return DF_FORMATS; }
 DF_EXPORT("df_alloc") void* df_alloc(u32 bytes) { return df_take(bytes); }
 DF_EXPORT("df_reset") void df_reset(void) { df_top = df_floor; }
+
+/* The format of what the next call is handed; told to plugins that take several. */
+static i32 df_format_in = DF_FORMATS & DF_TAKES_ARROW_C ? DF_FORMAT_ARROW_C
+                        : DF_FORMATS & DF_TAKES_ARROW_IPC ? DF_FORMAT_ARROW_IPC : DF_FORMAT_JSON;
+#if DF_FORMATS != 1 && DF_FORMATS != 2 && DF_FORMATS != 4
+DF_EXPORT("df_format") void df_format(i32 format) { df_format_in = format; }
+#endif
 
 /* ---- errors ---- */
 
@@ -136,7 +152,7 @@ static inline int df_valid(const struct ArrowArray* column, u32 row) {
   return !bits || (bits[row >> 3] >> (row & 7) & 1);
 }
 
-/* The text of a row of a "U" column. */
+/* The text of a row of a "U" column, or the bytes of a "Z" column. */
 static inline const char* df_text(const struct ArrowArray* column, u32 row, u32* length) {
   const i64* at = column->buffers[1];
   *length = (u32)(at[row + 1] - at[row]);
@@ -165,25 +181,42 @@ static u32 df_width(const char* format) {
   }
 }
 
-/* A fixed-width or boolean column as long as the batch, with the nulls of `like` (which may be NULL). */
-static df_out df_out_like(const df_batch* batch, const struct ArrowArray* like, const char* format, const char* name) {
-  df_out out = {name, format, (u32)batch->array->length, 0, NULL, NULL, NULL};
-  if (like && like->null_count) out.valid = (u8*)like->buffers[0], out.nulls = like->null_count;
-  out.data = df_take(*format == 'b' ? (out.rows + 7) / 8 : (u64)out.rows * df_width(format));
+/* A fixed-width or boolean column without nulls. */
+static df_out df_out_rows(u32 rows, const char* format, const char* name) {
+  df_out out = {name, format, rows, 0, NULL, NULL, NULL};
+  out.data = df_take(*format == 'b' ? ((u64)rows + 7) / 8 : (u64)rows * df_width(format));
   return out;
 }
 
-/* A text column ("u") with room for `bytes` of text and a bitmap of nulls, which starts as all null. */
-static df_out df_out_text(const df_batch* batch, u64 bytes, const char* name) {
-  df_out out = {name, "u", (u32)batch->array->length, -1, NULL, NULL, NULL};
-  u8* valid = df_take((out.rows + 7) / 8);
-  out.offsets = df_take(((u64)out.rows + 1) * 4);
+/* The same as long as the batch, with the nulls of `like` (which may be NULL). */
+static df_out df_out_like(const df_batch* batch, const struct ArrowArray* like, const char* format, const char* name) {
+  df_out out = df_out_rows((u32)batch->array->length, format, name);
+  if (like && like->null_count) out.valid = (u8*)like->buffers[0], out.nulls = like->null_count;
+  return out;
+}
+
+/* A text ("u") or binary ("z") column with room for `bytes` and a bitmap of nulls, which starts as all null. */
+static df_out df_out_bytes(u32 rows, u64 bytes, const char* format, const char* name) {
+  df_out out = {name, format, rows, -1, NULL, NULL, NULL};
+  u8* valid = df_take(((u64)rows + 7) / 8);
+  out.offsets = df_take(((u64)rows + 1) * 4);
   out.data = df_take(bytes + 16);
   if (!valid || !out.offsets || !out.data) return out.data = NULL, out;
-  __builtin_memset(valid, 0, (out.rows + 7) / 8);
+  __builtin_memset(valid, 0, (rows + 7) / 8);
   out.valid = valid;
   *(u32*)out.offsets = 0;
   return out;
+}
+
+static df_out df_out_text(const df_batch* batch, u64 bytes, const char* name) {
+  return df_out_bytes((u32)batch->array->length, bytes, "u", name);
+}
+
+/* Return bytes to the host. */
+static i32 df_return_bytes(const void* bytes, u32 length, u32 format) {
+  static df_slice answer;
+  answer = (df_slice){(u32)bytes, length, format, 0};
+  return (i32)&answer;
 }
 
 /* Return columns to the host. */
@@ -275,5 +308,46 @@ static int df_setting(const char* json, u32 length, const char* key, char* to, u
 #define DF_PROCESS(batch) DF_WORK(process_data, batch)
 #define DF_TRANSFORM(batch) DF_WORK(transform_data, batch)
 #define DF_FILTER(batch) DF_WORK(filter_data, batch)
+
+/* The work of a plugin that takes other formats: DF_RAW(process_data, bytes, length) { ... df_format_in ... } */
+#define DF_RAW(name, bytes, length)                                       \
+  DF_EXPORT(#name) i32 name(const u8* bytes, u32 length)
+
+/* A Source: return the next batch; DF_END after the last; no rows if there is nothing yet. */
+enum { DF_END = 0 };
+#define DF_READ() DF_EXPORT("read_data") i32 read_data(void)
+/* Where it is, a static variable: what the host keeps to go on from there. Without, rows are read again and skipped. */
+#define DF_POSITION(variable)                                             \
+  DF_EXPORT("df_offset") i32 df_offset(void) { return df_return_bytes(&variable, sizeof variable, 0); } \
+  DF_EXPORT("df_seek") i32 df_seek(const u8* at, u32 n) {                 \
+    if (n != sizeof variable) return df_fail(DF_E_INPUT, "the position is of another version of this plugin"); \
+    __builtin_memcpy(&variable, at, n);                                   \
+    return 0;                                                             \
+  }
+
+/* A Destination: take a batch and return 0. Optional, both: DF_PREPARE makes safe what was written since the last
+ * epoch and returns 0 or, by df_return_bytes, what DF_COMMIT is given to make it visible; that may come twice. */
+#define DF_WRITE(batch) DF_WORK(write_data, batch)
+#define DF_PREPARE(epoch) DF_EXPORT("df_prepare") i32 df_prepare(i64 epoch)
+#define DF_COMMIT(epoch, token, length) DF_EXPORT("df_commit") i32 df_commit(i64 epoch, const u8* token, u32 length)
+#define DF_ABORT() DF_EXPORT("df_abort") i32 df_abort(void)
+
+/* An Aggregator. The rows of `batch` belong to groups 0 to `groups` - 1, in order; `df_group_of(batch)` says which.
+ * DF_AGGREGATE makes of rows one row of state for each group, DF_MERGE of several rows of state one, DF_FINAL of
+ * each row of state a value. Without DF_MERGE the host keeps all rows until a window closes. */
+static u32 df_group_count;
+#define DF_AGGREGATE(batch, groups)                                       \
+  DF_EXPORT("df_groups") void df_groups(i32 n) { df_group_count = (u32)n; } \
+  DF_GROUPED(aggregate_data, batch, groups)
+#define DF_MERGE(batch, groups) DF_GROUPED(df_merge, batch, groups)
+#define DF_FINAL(batch) DF_WORK(df_final, batch)
+#define DF_GROUPED(name, batch, groups)                                   \
+  static i32 df_work_##name(const df_batch* batch, u32 groups);           \
+  DF_EXPORT(#name) i32 name(const df_batch* at, u32 n) { (void)n; return df_work_##name(at, df_group_count); } \
+  static i32 df_work_##name(const df_batch* batch, u32 groups)
+
+static inline const u32* df_group_of(const df_batch* batch) {
+  return batch->array->children[batch->array->n_children - 1]->buffers[1];
+}
 
 #endif
