@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import polars as pl
 
 from ..lazy import lazy
-from .layout import ARRAY, BATCH, NULLABLE, OFFSET_WIDTH, SCHEMA, format_of
+from .layout import ARRAY, ARROW_C, BATCH, NULLABLE, OFFSET_WIDTH, SCHEMA, format_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,6 +93,10 @@ def _range(buffer: pa.Buffer | None, start: int, size: int) -> Chunk:
 
 class Parcel:
     """A frame laid out for one allocation; `size` is known before the address is."""
+
+    format = ARROW_C
+    length = BATCH.size
+    """What the guest is told as the length."""
 
     def __init__(self, columns: list[Column], length: int) -> None:
         self._columns, self._length = columns, length

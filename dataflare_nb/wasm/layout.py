@@ -26,8 +26,11 @@ BATCH = struct.Struct("<II")
 """`df_batch`: schema, array."""
 
 NULLABLE = 2
-ARROW_C = 3
-"""`df_slice.format` of a `df_batch`; 0 is raw bytes, 1 JSON, 2 Arrow IPC."""
+BYTES, JSON, ARROW_IPC, ARROW_C = 0, 1, 2, 3
+"""`df_slice.format`: what the bytes are; `ARROW_C` is a `df_batch`."""
+TAKES_JSON, TAKES_ARROW_IPC, TAKES_ARROW_C = 1, 2, 4
+"""The bits of `df_formats`."""
+FORMAT_NAMES = {BYTES: "raw bytes", JSON: "JSON", ARROW_IPC: "Arrow IPC", ARROW_C: "Arrow C data"}
 
 _UNITS = {"ms": "m", "us": "u", "ns": "n"}
 _PLAIN: dict[pl.DataType, str] = {
@@ -82,8 +85,8 @@ OFFSET_WIDTH = {"u": 4, "U": 8, "z": 4, "Z": 8}
 _TIMESTAMPS = {"tss:": "s", "tsm:": "ms", "tsu:": "us", "tsn:": "ns"}
 
 
-def format_of(column: str, dtype: pl.DataType) -> str:
-    """Return the Arrow format in which a column of that type goes to a guest."""
+def flat_format(dtype: pl.DataType) -> str | None:
+    """Return the Arrow format in which a column of that type goes to a guest as C data, None if it is not flat."""
     match dtype:
         case pl.Datetime(time_unit=unit, time_zone=zone):
             return f"ts{_UNITS[unit]}:{zone or ''}"
@@ -91,11 +94,14 @@ def format_of(column: str, dtype: pl.DataType) -> str:
             return f"tD{_UNITS[unit]}"
         case pl.Categorical() | pl.Enum():
             return "U"
-    found = _PLAIN.get(dtype)
+    return _PLAIN.get(dtype)
+
+
+def format_of(column: str, dtype: pl.DataType) -> str:
+    """Return the Arrow format in which a column of that type goes to a guest as C data."""
+    found = flat_format(dtype)
     if found is None:
-        raise WasmError(
-            f"column `{column}` is {dtype}, which cannot go to a WebAssembly stage; {_way_out(column, dtype)}"
-        )
+        raise WasmError(f"column `{column}` is {dtype}, which is not flat; {way_out(column, dtype)}")
     return found
 
 
@@ -105,7 +111,8 @@ def type_of(arrow_format: str) -> pa.DataType | None:
     return pa.timestamp(unit, arrow_format[4:] or None) if unit else _types().get(arrow_format)
 
 
-def _way_out(column: str, dtype: pl.DataType) -> str:
+def way_out(column: str, dtype: pl.DataType) -> str:
+    """Say what to do with a column that cannot go to a guest as it is."""
     name = repr(column)
     if isinstance(dtype, pl.Decimal):
         return f"cast it first: pl.col({name}).cast(pl.Float64)"

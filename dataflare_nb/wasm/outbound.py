@@ -9,16 +9,14 @@ import polars as pl
 
 from ..errors import WasmBadOutput, listing
 from ..lazy import lazy
-from .layout import ARRAY, ARROW_C, BATCH, OFFSET_WIDTH, SCHEMA, SLICE, type_of
+from . import ipc, json_rows
+from .layout import ARRAY, ARROW_C, ARROW_IPC, BATCH, FORMAT_NAMES, JSON, OFFSET_WIDTH, SCHEMA, SLICE, type_of
 from .memory import GuestMemory
 
 if TYPE_CHECKING:
     import pyarrow as pa
 else:
     pa = lazy("pyarrow")
-
-MOST_COLUMNS = 4096
-_FORMATS = {0: "raw bytes", 1: "JSON", 2: "Arrow IPC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,47 @@ class Reader:
     def __init__(self, memory: GuestMemory, *, budget: int) -> None:
         self._memory, self._budget = memory, budget
 
-    def frame(self, address: int, *, rows: int | None = None) -> pl.DataFrame:
-        """Return the frame behind a `df_slice`; `rows` says how many it must have."""
+    def frame(
+        self, address: int, *, rows: int | None = None, schema: pl.Schema | None = None, mask: bool = False
+    ) -> pl.DataFrame:
+        """Return the frame behind a `df_slice`.
+
+        `rows` says how many it must have, `schema` which columns; JSON without one gets types that fit. `mask` says that
+        JSON is what a filter answers.
+        """
         where, length, kind, _ = self._memory.unpack(SLICE, address, "the returned df_slice")
-        if kind != ARROW_C:
+        if kind == ARROW_C:
+            frame = self._arrow(where, length, rows)
+        elif kind in (ARROW_IPC, JSON):
+            frame = self._bytes_as_frame(where, length, kind, schema, mask)
+        else:
             raise WasmBadOutput(
-                f"the guest answered in {_FORMATS.get(kind, f'format {kind}')}; return an Arrow batch (format 3)"
+                f"the guest answered in {FORMAT_NAMES.get(kind, f'format {kind}')}; "
+                "return an Arrow batch (format 3), an Arrow IPC stream (2) or JSON rows (1)"
             )
+        if rows is not None and frame.height != rows:
+            raise WasmBadOutput(f"the guest returned {frame.height} rows for {rows}; it must return one for each")
+        if schema is not None and frame.schema != schema:
+            raise WasmBadOutput(
+                f"the guest returned {_shown(frame.schema)}, and its description says {_shown(schema)}; correct `schema` "
+                "in its plugin.json, or the plugin"
+            )
+        return frame
+
+    def raw(self, address: int) -> tuple[int, bytes]:
+        """Return the format and the bytes behind a `df_slice` that is no Arrow C batch."""
+        where, length, kind, _ = self._memory.unpack(SLICE, address, "the returned df_slice")
+        if kind == ARROW_C:
+            return kind, b""
+        return kind, self._memory.read(where, length, "the returned bytes")
+
+    def _bytes_as_frame(self, where: int, length: int, kind: int, schema: pl.Schema | None, mask: bool) -> pl.DataFrame:
+        if kind == ARROW_IPC:
+            return ipc.read(self._memory.copy_out(where, length, "the returned IPC stream"), budget=self._budget)
+        data = self._memory.read(where, length, "the returned JSON")
+        return json_rows.read_mask(data) if mask else json_rows.read(data, schema)
+
+    def _arrow(self, where: int, length: int, rows: int | None) -> pl.DataFrame:
         if length < BATCH.size:
             raise WasmBadOutput(f"the returned df_batch has {length} bytes instead of {BATCH.size}")
         self._memory.check(where, length, "the returned df_batch")
@@ -56,8 +88,8 @@ class Reader:
         if kind != "+s":
             raise WasmBadOutput(f"the returned schema is `{kind}`; a batch is a struct, `+s`")
         count = root[4]
-        if not 0 <= count <= MOST_COLUMNS:
-            raise WasmBadOutput(f"the returned schema has {count} columns; at most {MOST_COLUMNS} are allowed")
+        if not 0 <= count <= ipc.MOST_COLUMNS:
+            raise WasmBadOutput(f"the returned schema has {count} columns; at most {ipc.MOST_COLUMNS} are allowed")
         fields = [self._field(at, i) for i, at in enumerate(self._memory.pointers(root[5], count, "its children"))]
         names = [field.name for field in fields]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -144,3 +176,7 @@ def _series(field: _Field, array: pa.Array) -> pl.Series:
         return pl.Series(field.name, array)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, pa.ArrowException) as error:
         raise WasmBadOutput(f"returned column `{field.name}` does not hold: {error}") from None
+
+
+def _shown(schema: pl.Schema) -> str:
+    return listing(f"{name}: {dtype}" for name, dtype in schema.items())

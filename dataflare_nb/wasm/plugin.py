@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 
-from ..errors import WasmConfiguration, WasmPluginLoad
+from .. import dtypes
+from ..errors import GraphFormat, WasmConfiguration, WasmPluginLoad
+from .abi import FUNCTIONS, PluginType
+from .figures import Figures
 from .guest import Limits
 from .modules import MAX_MODULE
 from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read_policy, settle
@@ -20,34 +23,14 @@ from .statement import Signature
 from .trust import enforce
 
 
-class PluginType(StrEnum):
-    """What a plugin does to a stream."""
-
-    SOURCE = "Source"
-    DESTINATION = "Destination"
-    PROCESSOR = "Processor"
-    TRANSFORMER = "Transformer"
-    FILTER = "Filter"
-    AGGREGATOR = "Aggregator"
-
-    @classmethod
-    def _missing_(cls, value: object) -> PluginType | None:
-        return next((kind for kind in cls if kind.lower() == str(value).lower()), None)
-
-
-FUNCTIONS = {
-    PluginType.SOURCE: "read_data",
-    PluginType.DESTINATION: "write_data",
-    PluginType.PROCESSOR: "process_data",
-    PluginType.TRANSFORMER: "transform_data",
-    PluginType.FILTER: "filter_data",
-    PluginType.AGGREGATOR: "aggregate_data",
-}
-"""The export that does a plugin's work."""
+__all__ = ["FUNCTIONS", "Plugin", "PluginType", "WasmPluginConfig"]
 
 
 class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of a plugin.json. `config` goes to the plugin as JSON when it starts."""
+    """The content of a plugin.json. `config` goes to the plugin as JSON when it starts.
+
+    `schema` names the columns it answers with and their Polars types; a plugin that answers in JSON needs it.
+    """
 
     name: str
     type: PluginType
@@ -57,14 +40,12 @@ class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     memory_limit: int | None = None
     timeout_ms: int | None = None
     sha256: str | None = None
+    schema: dict[str, Any] | None = None
     metadata: dict[str, Any] = {}
     signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        settle(
-            self,
-            {"name": _name, "type": _type, "memory_limit": memory_size, "timeout_ms": milliseconds, "sha256": _digest},
-        )
+        settle(self, _READERS)
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> WasmPluginConfig:
@@ -73,14 +54,15 @@ class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         document = dict(source) if isinstance(source, Mapping) else _document(Path(source))
         policy, wrong = read_policy(document.pop("security_policy", {}))
         wrong = [f"in `security_policy`, {mistake}" for mistake in wrong]
-        values, others = read_fields(
-            cls,
-            document,
-            {"type": _type, "memory_limit": memory_size, "timeout_ms": milliseconds, "name": _name, "sha256": _digest},
-        )
+        values, others = read_fields(cls, document, _READERS)
         if wrong or others or policy is None:
             raise WasmConfiguration(f"{where} does not hold: " + "; ".join([*others, *wrong]))
         return cls(**values, security_policy=policy)
+
+    @property
+    def answers(self) -> pl.Schema | None:
+        """The columns that it says it answers with."""
+        return None if self.schema is None else dtypes.from_json(self.schema)
 
     @property
     def limits(self) -> Limits:
@@ -102,6 +84,8 @@ class Plugin:
 
     config: WasmPluginConfig
     module: bytes = field(repr=False)
+    figures: Figures | None = field(default=None, repr=False, compare=False)
+    """Counts whatever the plugin does, wherever it is used; a `WasmComponentManager` sets it."""
 
     @classmethod
     def load(
@@ -149,6 +133,10 @@ class Plugin:
                 plugin=config.name,
             )
         return cls(config, module)
+
+    def with_config(self, config: Mapping[str, Any]) -> Plugin:
+        """Return the plugin with another `config`."""
+        return Plugin(msgspec.structs.replace(self.config, config=dict(config)), self.module, self.figures)
 
     @property
     def name(self) -> str:
@@ -204,3 +192,27 @@ def _digest(value: Any) -> str:
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
         raise ValueError(f"{value!r} is not 64 hexadecimal digits")
     return text
+
+
+def _schema(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{value!r} is not a mapping of columns to types, such as {{'name': 'String'}}")
+    texts = {}
+    for name, kind in value.items():
+        if isinstance(kind, type) and issubclass(kind, pl.DataType):
+            kind = kind()
+        try:
+            texts[name] = dtypes.write(kind if isinstance(kind, pl.DataType) else dtypes.read(kind))
+        except GraphFormat as error:
+            raise ValueError(f"column `{name}`: {error}") from None
+    return texts
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "type": _type,
+    "memory_limit": memory_size,
+    "timeout_ms": milliseconds,
+    "sha256": _digest,
+    "schema": _schema,
+}

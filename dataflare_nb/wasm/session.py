@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
 import msgspec
 import polars as pl
 
-from ..errors import WasmBadOutput, WasmConfiguration, WasmMemoryLimit, WasmPluginLoad
-from .calls import Signature
+from ..errors import WasmBadOutput, WasmConfiguration, WasmError, WasmMemoryLimit, WasmPluginLoad, WasmRuntimeError
+from .abi import ABI_VERSION, KNOWN, PluginType, required
+from .figures import Call, Figures
+from .formats import KNOWN as FORMATS
+from .formats import Bytes, Package, pack
 from .guest import Guest
 from .hostcalls import HostFunctions
-from .inbound import Parcel, columns_of
-from .layout import BATCH, SLICE
+from .layout import ARROW_C, BYTES, JSON, SLICE, TAKES_JSON
 from .outbound import Reader
 from .plugin import FUNCTIONS, Plugin
 from .pool import Pool
 from .traps import GuestError
 from .trust import enforce
 
-ABI_VERSION = 1
-SPEAKS_ARROW_C = 4
-_WORK: Signature = (("i32", "i32"), ("i32",))
-_REQUIRED: dict[str, Signature] = {
-    "df_abi_version": ((), ("i32",)),
-    "df_formats": ((), ("i32",)),
-    "df_alloc": (("i32",), ("i32",)),
-    "df_reset": ((), ()),
-}
-_OPTIONAL: dict[str, Signature] = {
-    "plugin_init": _WORK,
-    "plugin_cleanup": ((), ("i32",)),
-    "df_last_error": ((), ("i32",)),
-    "_initialize": ((), ()),
-}
 _CODES = {
     -1: "its config does not hold",
     -2: "it does not accept this input",
@@ -47,15 +37,24 @@ class Session:
     """Calls into one plugin, from any number of threads.
 
     Calls keep nothing from one to the next as far as the host can tell: an instance is picked at random
-    and may be replaced at any time.
+    and may be replaced at any time. What has to be kept is kept in an instance of one's own, see `Alone`.
     """
 
     def __init__(
-        self, plugin: Plugin, function: str | None = None, *, host: HostFunctions | None = None, fast: bool = True
+        self,
+        plugin: Plugin,
+        function: str | None = None,
+        *,
+        host: HostFunctions | None = None,
+        count: Callable[[str, int], None] | None = None,
+        fast: bool = True,
     ) -> None:
         self.plugin = plugin
         self.function = function or FUNCTIONS[plugin.config.type]
         self.host = host or HostFunctions(plugin.name)
+        self.figures = Figures(plugin.name, count=count, also=plugin.figures)
+        self._answers = plugin.config.answers
+        self._takes: int | None = None
         self._settings = msgspec.json.encode(plugin.config.config)
         enforce(plugin)
         refused = plugin.config.security_policy.refused()
@@ -64,8 +63,8 @@ class Session:
         self.pool = Pool(
             plugin.module,
             name=plugin.name,
-            exports={**_REQUIRED, self.function: _WORK},
-            optional=_OPTIONAL,
+            exports={**required(plugin.config.type), self.function: KNOWN[self.function]},
+            optional=KNOWN,
             limits=plugin.config.limits,
             host=self.host,
             policy=plugin.config.security_policy,
@@ -75,24 +74,118 @@ class Session:
             fast=fast,
         )
 
-    def call(self, frame: pl.DataFrame, *, rows: int | None = None) -> pl.DataFrame:
-        """Hand a frame to the plugin and return its answer, which must have `rows` rows if that is given."""
-        parcel = Parcel(columns_of(frame), frame.height)
-        with self.pool.guest(parcel.digest) as guest:
-            guest.call("df_reset")
-            at = self._allocate(guest, parcel.size, f"a batch of {frame.height} rows")
-            parcel.write(guest.memory.base, at)
-            answer = guest.call(self.function, at, BATCH.size)
-            if answer < 0:
-                raise self._reported(guest, answer)
+    @property
+    def takes(self) -> int:
+        """The formats that the plugin takes, as bits; an instance is started to know."""
+        if self._takes is None:
+            with self.pool.guest():
+                pass
+        assert self._takes is not None
+        return self._takes
+
+    def exports(self, name: str) -> bool:
+        """Tell whether the plugin has an optional export; an instance is started to know."""
+        with self.pool.guest() as guest:
+            return guest.has(name)
+
+    def call(
+        self,
+        frame: pl.DataFrame,
+        *,
+        rows: int | None = None,
+        function: str | None = None,
+        groups: int | None = None,
+        declared: bool = True,
+    ) -> pl.DataFrame:
+        """Hand a frame to the plugin and return its answer, which must have `rows` rows if that is given.
+
+        `groups` is told to an aggregator before. `declared` says that the columns are those of the plugin's `schema`.
+        """
+        name = function or self.function
+        package = self.packed(frame)
+        with self.figures.call() as call, self.pool.guest(package.digest) as guest:
+            answer = self.hand_over(guest, package, name, call, rows=frame.height, groups=groups)
             if answer == 0:
-                raise WasmBadOutput(
-                    f"`{self.function}` returned nothing for {frame.height} rows", plugin=self.plugin.name
-                )
-            try:
-                return Reader(guest.memory, budget=guest.limits.memory).frame(answer, rows=rows)
-            except WasmBadOutput as error:
-                raise WasmBadOutput(str(error), plugin=self.plugin.name) from None
+                raise WasmBadOutput(f"`{name}` returned nothing for {frame.height} rows", plugin=self.plugin.name)
+            return self.answer(guest, answer, name, call, rows=rows, declared=declared)
+
+    def packed(self, frame: pl.DataFrame) -> Package:
+        """Return a frame in the best format that the plugin takes."""
+        try:
+            return pack(frame, self.takes)
+        except WasmError as error:
+            if error.plugin is not None:
+                raise
+            raise type(error)(str(error), plugin=self.plugin.name) from error
+
+    def hand_over(
+        self,
+        guest: Guest,
+        package: Package,
+        function: str,
+        call: Call,
+        *,
+        rows: int = 0,
+        groups: int | None = None,
+    ) -> int:
+        """Copy a package into a guest and call an export on it; return what it returned, which is no error."""
+        guest.call("df_reset")
+        if guest.has("df_format"):
+            guest.call("df_format", package.format)
+        if groups is not None:
+            guest.call("df_groups", groups)
+        at = self._allocate(guest, package.size, f"a batch of {rows} rows")
+        package.write(guest.memory.base, at)
+        call.rows_in += rows
+        call.bytes_in += package.size
+        return self.checked(guest, guest.call(function, at, package.length), call)
+
+    def checked(self, guest: Guest, code: int, call: Call) -> int:
+        """Return what an export returned unless it is an error; note how much memory the guest has now."""
+        call.memory = max(call.memory, guest.memory.size)
+        if code < 0:
+            raise self._reported(guest, code)
+        return code
+
+    def answer(
+        self,
+        guest: Guest,
+        address: int,
+        function: str,
+        call: Call,
+        *,
+        rows: int | None = None,
+        declared: bool = True,
+    ) -> pl.DataFrame:
+        """Read the frame that a guest answered with."""
+        mask = function == FUNCTIONS[PluginType.FILTER]
+        schema = self._answers if declared and not mask else None
+        with self._named():
+            reader = Reader(guest.memory, budget=guest.limits.memory)
+            frame = reader.frame(address, rows=rows, schema=schema, mask=mask)
+        call.rows_out += frame.height
+        call.bytes_out += int(frame.estimated_size())
+        return frame
+
+    def raw(self, guest: Guest, address: int, call: Call) -> tuple[int, bytes]:
+        """Read the format and the bytes that a guest answered with; no bytes if it is an Arrow C batch."""
+        with self._named():
+            kind, data = Reader(guest.memory, budget=guest.limits.memory).raw(address)
+        call.bytes_out += len(data)
+        return kind, data
+
+    def call_json(self, guest: Guest, value: bytes, function: str, call: Call) -> int:
+        """Hand JSON over as it is."""
+        if not self.takes & TAKES_JSON:
+            raise WasmRuntimeError("it does not take JSON; set bit 1 of df_formats", plugin=self.plugin.name)
+        return self.hand_over(guest, Bytes(value, JSON), function, call)
+
+    def bytes_of(self, guest: Guest, address: int, call: Call) -> bytes:
+        """Read bytes that mean something to the guest only, such as its position."""
+        kind, data = self.raw(guest, address, call)
+        if kind != BYTES:
+            raise WasmBadOutput(f"it returned format {kind} where bytes (format 0) belong", plugin=self.plugin.name)
+        return data
 
     def interrupt(self) -> None:
         """Abort the running calls."""
@@ -102,20 +195,55 @@ class Session:
         """Free the instances. May be called twice."""
         self.pool.close()
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except WasmBadOutput as error:
+            if error.plugin is not None:
+                raise
+            raise WasmBadOutput(str(error), plugin=self.plugin.name) from error
+
     def _start(self, guest: Guest) -> None:
         if guest.has("_initialize"):
             guest.call("_initialize")
         version = guest.call("df_abi_version")
         if version != ABI_VERSION:
             raise WasmPluginLoad(f"it speaks version {version} of the interface, we {ABI_VERSION}", plugin=guest.name)
-        if not guest.call("df_formats") & SPEAKS_ARROW_C:
-            raise WasmPluginLoad("it does not take Arrow batches; set bit 4 of df_formats", plugin=guest.name)
+        takes = guest.call("df_formats") & FORMATS
+        self._refuse_formats(guest, takes)
         if guest.has("plugin_init"):
-            at = self._allocate(guest, len(self._settings), "its config")
-            guest.memory.copy_in(at, self._settings, len(self._settings))
-            code = guest.call("plugin_init", at, len(self._settings))
+            code = self.initialize(guest, self._settings)
             if code:
                 raise WasmConfiguration(str(self._reported(guest, code, named=False)), plugin=guest.name)
+        self._takes = takes
+
+    def _refuse_formats(self, guest: Guest, takes: int) -> None:
+        if not takes:
+            raise WasmPluginLoad(
+                "it takes no format; df_formats returns bits: 1 JSON, 2 Arrow IPC, 4 Arrow C data", plugin=guest.name
+            )
+        if takes.bit_count() > 1 and not guest.has("df_format"):
+            raise WasmPluginLoad(
+                f"df_formats returns {takes}, which is several formats, and it does not export df_format(i32) to be "
+                "told which one comes",
+                plugin=guest.name,
+            )
+        if self.plugin.config.type is PluginType.AGGREGATOR and takes == TAKES_JSON:
+            raise WasmPluginLoad("an aggregator has to take Arrow; set bit 2 or 4 of df_formats", plugin=guest.name)
+
+    def initialize(self, guest: Guest, settings: bytes) -> int:
+        """Call `plugin_init` and return its code."""
+        at = self._allocate(guest, len(settings), "its config")
+        guest.memory.copy_in(at, settings, len(settings))
+        code: int = guest.call("plugin_init", at, len(settings))
+        return code
+
+    def place(self, guest: Guest, data: bytes, what: str) -> tuple[int, int]:
+        """Copy bytes into a guest; return where they are and how many."""
+        at = self._allocate(guest, len(data), what)
+        guest.memory.copy_in(at, data, len(data))
+        return at, len(data)
 
     def _allocate(self, guest: Guest, size: int, what: str) -> int:
         at: int = guest.call("df_alloc", size) if size < 1 << 31 else 0
@@ -127,12 +255,10 @@ class Session:
             )
         if at % 64:
             raise WasmBadOutput(f"df_alloc returned {at}, which is not a multiple of 64", plugin=self.plugin.name)
-        try:
+        with self._named():
             return guest.memory.check(at, size, "what df_alloc returned")
-        except WasmBadOutput as error:
-            raise WasmBadOutput(str(error), plugin=self.plugin.name) from None
 
-    def _reported(self, guest: Guest, code: int, *, named: bool = True) -> Exception:
+    def _reported(self, guest: Guest, code: int, *, named: bool = True) -> WasmError:
         said = self._last_error(guest)
         meaning = _CODES.get(code, f"error {code}")
         text = f"{meaning}: {said}" if said else meaning
@@ -147,8 +273,6 @@ class Session:
         at = guest.call("df_last_error")
         if at <= 0:
             return ""
-        try:
+        with self._named():
             where, length, _, _ = guest.memory.unpack(SLICE, at, "the returned error")
             return guest.memory.read(where, min(length, _MOST_ERROR_TEXT), "its text").decode(errors="replace")
-        except WasmBadOutput as error:
-            raise WasmBadOutput(str(error), plugin=self.plugin.name) from None

@@ -6,12 +6,20 @@ from typing import Any
 
 from wasmtime import wat2wasm
 
-from dataflare_nb.wasm import Plugin, WasmPluginConfig
+from dataflare_nb.wasm import Plugin, PluginType, WasmPluginConfig
+from dataflare_nb.wasm.abi import FUNCTIONS
 
 ECHO = """
     (i32.store (i32.const 16) (local.get $at)) (i32.store (i32.const 20) (i32.const 8))
     (i32.store (i32.const 24) (i32.const 3)) (i32.store (i32.const 28) (i32.const 0))
     (i32.const 16)"""
+ANY_ECHO = """
+    (i32.store (i32.const 16) (local.get $at)) (i32.store (i32.const 20) (local.get $n))
+    (i32.store (i32.const 24) (global.get $format)) (i32.store (i32.const 28) (i32.const 0))
+    (i32.const 16)"""
+"""Echo what came, in the format it came in, by a guest with `FORMAT`."""
+FORMAT = """(global $format (mut i32) (i32.const 0))
+    (func (export "df_format") (param i32) (global.set $format (local.get 0)))"""
 ROOT_SCHEMA = "(i32.load (local.get $at))"
 ROOT_ARRAY = "(i32.load offset=4 (local.get $at))"
 SCHEMA = f"(i32.load (i32.load offset=32 {ROOT_SCHEMA}))"
@@ -31,6 +39,7 @@ def text(
     alloc: str | None = None,
     version: int = 1,
     formats: int = 4,
+    exports: str = "(param $at i32) (param $n i32) (result i32)",
 ) -> str:
     """Return a dfx/1 guest whose work is `work`, with the address of the batch in `$at`."""
     alloc = (
@@ -52,26 +61,33 @@ def text(
       (func (export "df_alloc") (param $n i32) (result i32) (local $p i32) {alloc})
       (func (export "df_reset") (global.set $top (i32.const 65536)))
       {extra}
-      (func (export "{function}") (param $at i32) (param $n i32) (result i32) {work}))"""
+      (func (export "{function}") {exports} {work}))"""
 
 
 def plugin(
-    work: str = ECHO, *, kind: str = "Processor", config: Any = None, policy: Any = None, **parts: Any
+    work: str = ECHO,
+    *,
+    kind: str = "Processor",
+    name: str = "guest",
+    config: Any = None,
+    policy: Any = None,
+    schema: Any = None,
+    **parts: Any,
 ) -> Plugin:
     """Return such a guest as a plugin."""
-    parts.setdefault(
-        "function", {"Processor": "process_data", "Transformer": "transform_data", "Filter": "filter_data"}[kind]
-    )
-    description = WasmPluginConfig.load(
-        {
-            "name": "guest",
-            "type": kind,
-            "module_path": "guest.wasm",
-            "config": config or {},
-            "security_policy": policy or {},
-        }
-    )
-    return Plugin.of(description, bytes(wat2wasm(text(work, **parts))))
+    parts.setdefault("function", FUNCTIONS[PluginType(kind)])
+    if kind == "Source":
+        parts.setdefault("exports", "(result i32) (local $at i32)")
+    return described(text(work, **parts), kind=kind, name=name, config=config, policy=policy, schema=schema)
+
+
+def described(
+    wat: str, *, kind: str, name: str = "guest", config: Any = None, policy: Any = None, schema: Any = None
+) -> Plugin:
+    """Return a whole module in WebAssembly text as a plugin."""
+    description = {"name": name, "type": kind, "module_path": "guest.wasm", "config": config or {}}
+    description |= {"security_policy": policy or {}} | ({"schema": schema} if schema else {})
+    return Plugin.of(WasmPluginConfig.load(description), bytes(wat2wasm(wat)))
 
 
 def lying(target: str, offset: int, value: int, wide: bool = False) -> str:

@@ -122,7 +122,7 @@ def test_a_batch_that_does_not_fit_says_so():
     ids=str,
 )
 def test_other_types_are_refused_with_a_way_out(echo: Session, dtype: pl.DataType, way_out: str):
-    with pytest.raises(WasmError, match=r"column `odd` is .* cannot go to a WebAssembly stage") as caught:
+    with pytest.raises(WasmError, match=r"plugin guest: column `odd` is .*, which ") as caught:
         echo.call(pl.DataFrame(schema={"fine": pl.Int64, "odd": dtype}))
     assert way_out in str(caught.value)
 
