@@ -25,7 +25,7 @@ from .connectors.registry import register_sink, register_source
 from .engine import Job, job, jobs, stop_all
 from .errors import DataflareError
 from .graph import Graph
-from .sources import from_frame, from_frames, rate, read, read_csv, read_ipc, read_ndjson, read_parquet
+from .sources import from_frame, from_frames, rate, read, read_csv, read_ipc, read_ndjson, read_parquet, read_wasm
 from .stream import Stream, run
 from .wasm.udf import udf
 from .windows import after_count, count, cumulative, every, global_window, hopping, session, tumbling
@@ -54,6 +54,7 @@ __all__ = [
     "read_ipc",
     "read_ndjson",
     "read_parquet",
+    "read_wasm",
     "register_sink",
     "register_source",
     "run",

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from . import dtypes
+from . import dtypes, plugin_steps
 from .connectors.frame import as_frame
 from .connectors.registry import make_source, source_options
 from .errors import BadOption, WrongType, located, spelled
 from .graph import Graph, fingerprint, node
+from .plugin_steps import PluginLike
 from .stream import Stream
 
 Paths = str | Path | Sequence[str | Path]
@@ -138,6 +139,18 @@ def read_ndjson(
         follow=follow,
         watch_interval=watch_interval,
     )
+
+
+@spelled
+def read_wasm(plugin: PluginLike, *, splits: Sequence[str] | None = None, bounded: bool = True) -> Stream:
+    """Read from a Source plugin: a `plugin.json`, the same as a dict, or a `Plugin`.
+
+    Each split is an instance of its own, which finds its name as `split` in its config. `splits` goes before the list
+    of that name in the plugin's config; without either there is one. Say `bounded=False` of a plugin that never ends.
+    """
+    item, blobs = plugin_steps.read_wasm(plugin, splits, bounded)
+    graph, head = Graph().add(item, blobs)
+    return Stream(graph, head)
 
 
 @spelled

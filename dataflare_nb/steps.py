@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
 
 from . import arguments, dtypes
 from .connectors.registry import sink_options
-from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, nearest, told, user_line
+from .errors import BadOption, BadWindow, WrongType, listing, located, told, user_line
 from .expr import Expr, expand
 from .graph import Edge, fingerprint, node
-from .operators.wasm import WasmStage
-from .wasm.plugin import Plugin
 from .wasm.udf import UdfCall
 from .windows import DurationLike, EarlySpec, WindowSpec, microseconds
 
@@ -81,38 +78,6 @@ def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema) 
     if not isinstance(got, pl.DataFrame):
         raise WrongType(f"{at}: {name} returned {type(got).__name__}; it has to return a polars.DataFrame")
     return got.schema
-
-
-def wasm(
-    plugin: str | Path | Mapping[str, Any] | Plugin,
-    schema: pl.Schema,
-    *,
-    column: str | None,
-    columns: Sequence[str] | None,
-    output: str | None,
-    on_error: Any,
-) -> Step:
-    """Return a step of a plugin, loaded here to learn what it gives."""
-    with located("wasm") as where:
-        if column is not None and columns is not None:
-            raise BadOption("give column= or columns=, not both")
-        if isinstance(columns, str):
-            raise BadOption(f"columns={columns!r} is one name; write column={columns!r}")
-        names = (column,) if column is not None else tuple(columns) if columns is not None else None
-        for name in names or ():
-            if name not in schema:
-                raise UnknownColumn(
-                    f"the plugin is to read `{name}`; the stream has {listing(schema)}." + nearest(name, schema)
-                )
-        loaded = plugin if isinstance(plugin, Plugin) else Plugin.load(plugin)
-        stage = WasmStage(loaded, columns=names or (), output=output, on_error=on_error)
-        try:
-            made = dtypes.to_json(stage.output_schema(schema))
-        finally:
-            stage.close()
-    key = fingerprint.of_plugin(loaded.config.name, loaded.sha256, repr(loaded.config))
-    item = node.Wasm(plugin=key, columns=names, output=output, on_error=on_error, schema=made, where=where)
-    return item, {key: loaded}
 
 
 def event_time(

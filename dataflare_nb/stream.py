@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 import polars as pl
 
-from . import arguments, habits, running, steps
+from . import arguments, habits, plugin_steps, running, steps
 from .connectors.memory import MemoryBuffer
 from .engine import Job
 from .errors import BadOption, GraphError, WrongType, located, spelled, user_line
@@ -18,11 +18,13 @@ from .expr import expand
 from .graph import Edge, Graph, draw, fingerprint, node
 from .runtime.plan import explain
 from .types import Clock
+from .wasm.aggregator import AggregateCall
 from .wasm.plugin import Plugin
 from .wasm.udf import UdfCall
 from .windows import DurationLike, EarlySpec, WindowSpec
 
 Column: TypeAlias = "str | pl.Expr | UdfCall"
+Aggregation: TypeAlias = "pl.Expr | AggregateCall"
 PathLike: TypeAlias = "str | Path"
 
 
@@ -167,7 +169,7 @@ class Stream:
         refuses fail the job, or go to `.invalid` with `on_error="dead_letter"`.
         """
         return self._then(
-            *steps.wasm(plugin, self.schema, column=column, columns=columns, output=output, on_error=on_error)
+            *plugin_steps.wasm(plugin, self.schema, column=column, columns=columns, output=output, on_error=on_error)
         )
 
     def union(self, *others: Stream) -> Stream:
@@ -256,8 +258,8 @@ class Stream:
         """
         return self._then(*steps.window(window, allowed_lateness, early))
 
-    def agg(self, *exprs: pl.Expr | Iterable[pl.Expr], **named: pl.Expr) -> Stream:
-        """Aggregate each window of each key with any Polars aggregation.
+    def agg(self, *exprs: Aggregation | Iterable[Aggregation], **named: Aggregation) -> Stream:
+        """Aggregate each window of each key with any Polars aggregation, or a plugin by `flare.wasm.aggregate`.
 
         The result has the keys, `window_start`, `window_end`, and one column per expression.
 
@@ -267,12 +269,7 @@ class Stream:
         >>> best.collect().sort("who").rows()
         [('a', 3), ('b', 2)]
         """
-        made = [arguments.expression("agg", e) for e in arguments.flat(exprs)]
-        made += [arguments.expression("agg", e).alias(name) for name, e in named.items()]
-        edge = self.edge
-        if edge.window is not None:
-            made = [single for expr in made for single in expand(expr, edge.schema, edge.keys)]
-        return self._then(*steps.exprs(node.Aggregate, made))
+        return self._then(*plugin_steps.agg(exprs, named, self.edge))
 
     # Side outputs and names
 
@@ -433,6 +430,21 @@ class Stream:
         key = fingerprint.of_function(function)
         return self._write("for_each_batch", "for_each_batch", {"function": key}, {key: function})
 
+    @spelled
+    def write_wasm(
+        self,
+        plugin: PathLike | Mapping[str, Any] | Plugin,
+        *,
+        column: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Stream:
+        """Write to a Destination plugin, all columns or those named, at least once.
+
+        A plugin that exports `df_prepare` and `df_commit` makes rows visible epoch by epoch.
+        """
+        self._refuse_second_sink("write_wasm")
+        return self._then(*plugin_steps.write_wasm(plugin, self.schema, column=column, columns=columns))
+
     def write(self, sink: str, **options: Any) -> Stream:
         """Write to a registered sink by its name."""
         return self._write(f"write {sink}", sink, options, {})
@@ -440,11 +452,14 @@ class Stream:
     # Building
 
     def _write(self, step: str, sink: str, options: Mapping[str, Any], blobs: Mapping[str, Any]) -> Stream:
+        self._refuse_second_sink(step)
+        return self._then(steps.write(step, sink, options), blobs)
+
+    def _refuse_second_sink(self, step: str) -> None:
         if isinstance(self.graph.nodes.get(self.head), node.Write):
             raise GraphError(
                 f"{step} at {user_line()}: the stream already ends in a sink; write from the stage before it"
             )
-        return self._then(steps.write(step, sink, options), blobs)
 
     def _then(self, item: node.AnyNode, blobs: Mapping[str, Any] | None = None) -> Stream:
         last = self.graph.nodes.get(self.head)

@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from .. import dtypes
 from ..decompose import Split, decompose
 from ..errors import BadOption, UnknownColumn, UnwindowedAggregate, WrongType, listing
+from ..expr import changes_height, row_fault
 from ..types import Schema
 from ..windows import Count, Cumulative, Global, Hopping, Session
 from . import node
@@ -34,9 +36,13 @@ def aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Edg
                 f"{at(item)}: `{stored.readable}` gives a list of rows for each window, not one value. "
                 f"Say how to combine them: .sum(), .mean(), .first() ... or .implode() for the list"
             )
+    if not item.exprs and not item.plugins:
+        raise BadOption(f"{at(item)} needs at least one expression")
+    for plugin in item.plugins:
+        _check_plugin(item, plugin, edge, blobs)
     _refuse_own_names(item, edge, blobs)
     made = aggregation(item, edge, blobs)
-    names = [name for stored in item.exprs for name in output_names(stored.load(blobs), edge.schema)]
+    names = _names(item, edge, blobs)
     columns = window_columns(edge)
     for name in names:
         if names.count(name) > 1:
@@ -44,7 +50,7 @@ def aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Edg
         if name in columns:
             raise BadOption(f"{at(item)}: `{name}` is a column that the key or the window gives; use another name")
     frame = pl.LazyFrame(schema=edge.schema)
-    values: dict[str, pl.DataType] = {}
+    values = dict(dtypes.from_json({plugin.name: plugin.dtype for plugin in item.plugins}))
     for name, (expr, split) in made.items():
         if split is None:
             asked = ask(item, edge.schema, lambda f, e=expr: f.group_by(pl.lit(1).alias("__k")).agg(e))
@@ -82,6 +88,40 @@ def aggregation(item: node.Aggregate, inner: Edge, blobs: Mapping[str, Any]) -> 
     return out
 
 
+def _names(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> list[str]:
+    """Return the columns of the result that are aggregated, in order."""
+    made = [output_names(stored.load(blobs), edge.schema) for stored in item.exprs]
+    for plugin in reversed(item.plugins):
+        made.insert(min(plugin.after, len(item.exprs)), [plugin.name])
+    return [name for names in made for name in names]
+
+
+def _check_plugin(item: node.Aggregate, plugin: node.PluginAggregate, edge: Edge, blobs: Mapping[str, Any]) -> None:
+    """Refuse arguments that are not a column each, with a value for each row."""
+    if not plugin.args:
+        raise BadOption(f"{at(item)}: `{plugin.readable}` is given no column; name those that the plugin reads")
+    names = []
+    for stored in plugin.args:
+        expr = stored.load(blobs)
+        ask(item, edge.schema, lambda frame, e=expr: frame.select(e))
+        if not gives_one(expr):
+            raise BadOption(
+                f"{at(item)}: `{plugin.readable}` has `{stored.readable}`, which is several columns; name each of them"
+            )
+        fault = row_fault(expr)
+        if fault is not None or changes_height(expr) or not expr.meta.root_names():
+            raise WrongType(
+                f"{at(item)}: `{plugin.readable}` has `{stored.readable}`, and a plugin takes a value of each row; "
+                "leave aggregating to it, and filter before"
+            )
+        names.append(expr.meta.output_name())
+    if len(set(names)) < len(names):
+        raise BadOption(
+            f"{at(item)}: `{plugin.readable}` has two columns of one name: {listing(names)}; "
+            "name them apart with .alias"
+        )
+
+
 def window_columns(edge: Edge) -> dict[str, pl.DataType]:
     """Return the columns that come before the aggregations: the keys, the window, and which result it is."""
     assert edge.window is not None
@@ -101,6 +141,7 @@ def holds(item: node.AnyNode, inner: Edge, blobs: Mapping[str, Any]) -> str:
     of = "key and pane" if inner.keys else "pane"
     columns = aggregation(item, inner, blobs)
     whole = [name for name, (_, split) in columns.items() if split is None]
+    whole += [plugin.name for plugin in item.plugins if not plugin.merges]
     if whole:
         return f"the rows of open windows: {listing(whole)} needs them all at once"
     spans_panes = isinstance(spec, Session | Cumulative) or (isinstance(spec, Hopping) and spec.size != spec.every)
@@ -119,7 +160,8 @@ def _refuse_own_names(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]
             raise BadOption(
                 f"{at(item)}: the key `{key}` has the name of a column that the window gives; rename it first"
             )
-    roots = {root for stored in item.exprs for root in stored.load(blobs).meta.root_names()}
+    read = (*item.exprs, *(arg for plugin in item.plugins for arg in plugin.args))
+    roots = {root for stored in read for root in stored.load(blobs).meta.root_names()}
     for name in sorted({*edge.keys, *roots}):
         if name.startswith(RESERVED_PREFIX):
             raise BadOption(

@@ -17,7 +17,7 @@ from .node import NAME_PATTERN, AnyNode, split_ref
 from .schema import Edge
 
 VERSION: Literal[1] = 1
-BLOB_OPTIONS = ("frame", "frames", "function", "buffer")
+BLOB_OPTIONS = ("frame", "frames", "function", "buffer", "plugin")
 """Options of sources and sinks that name a blob."""
 _HAVE = {
     "late": "a window over event time has one",
@@ -232,7 +232,9 @@ def _blob_keys(nodes: Iterable[AnyNode]) -> Iterator[str]:
         for name in ("function", "udf", "plugin"):
             if (key := getattr(item, name, None)) is not None:
                 yield key
-        for stored in getattr(item, "exprs", ()):
+        plugins = getattr(item, "plugins", ())
+        yield from (plugin.plugin for plugin in plugins)
+        for stored in (*getattr(item, "exprs", ()), *(arg for plugin in plugins for arg in plugin.args)):
             if stored.blob:
                 yield stored.blob
         for name in BLOB_OPTIONS:

@@ -53,7 +53,7 @@ class Read(Node, frozen=True, kw_only=True, tag="read"):
     invalid_schema: dict[str, Any] | None = None
 
     def label(self) -> str:
-        return f"read {self.source}{_path(self.options)}"
+        return f"read {self.source}{_path(self.options)}{_plugin(self.options)}"
 
 
 class EventTime(Node, frozen=True, kw_only=True, tag="event_time"):
@@ -186,11 +186,36 @@ class Window(Node, frozen=True, kw_only=True, tag="window"):
         return f"{self.window}{more}{f', early {self.early}' if self.early is not None else ''}"
 
 
+class PluginAggregate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A column that a plugin aggregates; `plugin` is the key of a blob.
+
+    It stands after so many of the node's expressions. `dtype` is the type of its values; `merges` says that state may
+    hold the plugin's own states instead of rows.
+    """
+
+    name: str
+    plugin: str
+    args: tuple[Expr, ...]
+    dtype: Any
+    merges: bool
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def readable(self) -> str:
+        """The call as a person would write it."""
+        call = f"{self.plugin.rpartition('-')[0]}({_texts(self.args)})"
+        return f"{self.name} = {call}"
+
+
 class Aggregate(Node, frozen=True, kw_only=True, tag="agg"):
-    exprs: tuple[Expr, ...]
+    exprs: tuple[Expr, ...] = ()
+    plugins: tuple[PluginAggregate, ...] = ()
 
     def label(self) -> str:
-        return f"agg {_texts(self.exprs)}"
+        texts = [expr.readable for expr in self.exprs]
+        for number, plugin in enumerate(self.plugins):
+            texts.insert(min(plugin.after, len(self.exprs)) + number, plugin.readable)
+        return f"agg {', '.join(texts)}"
 
 
 class Write(Node, frozen=True, kw_only=True, tag="write"):
@@ -200,7 +225,7 @@ class Write(Node, frozen=True, kw_only=True, tag="write"):
     options: Options = {}
 
     def label(self) -> str:
-        return f"write {self.sink}{_path(self.options)}"
+        return f"write {self.sink}{_path(self.options)}{_plugin(self.options)}"
 
 
 AnyNode: TypeAlias = (
@@ -255,6 +280,11 @@ def _path(options: Options) -> str:
     if isinstance(path, list):
         return f" {path[0]} and {len(path) - 1} more" if len(path) > 1 else f" {path[0]}"
     return f" {path}" if path else ""
+
+
+def _plugin(options: Options) -> str:
+    key = options.get("plugin")
+    return f" {key.rpartition('-')[0]}" if isinstance(key, str) else ""
 
 
 def _type(dtype: Any) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from ..decompose import Split
-from ..types import Schema
+from ..types import Context, Schema
+from .grouped import PluginColumn, PluginColumns
 
 ROWS = "__rows"
 
@@ -17,11 +18,13 @@ ROWS = "__rows"
 class Aggregation:
     """What to compute per key. With `two_phase` state holds partial results, otherwise it holds the rows themselves.
 
-    `columns` maps each output column to its expression and, if it can be decomposed, its split.
+    `columns` maps each output column of Polars to its expression and, if it can be decomposed, its split; `plugins` are
+    the output columns that plugins make.
     """
 
     keys: tuple[str, ...]
     columns: Mapping[str, tuple[pl.Expr, Split | None]]
+    plugins: PluginColumns
     schema: Schema
     """Schema of the input rows."""
     output: Schema
@@ -36,13 +39,42 @@ class Aggregation:
         schema: Schema,
         output: Schema,
         *,
+        plugins: Sequence[PluginColumn] = (),
         keep_order: bool = False,
     ) -> Aggregation:
         """Decide on two phases. `keep_order` says that partials will be merged out of arrival order, which `first` and
         `last` cannot bear."""
         splits = [split for _, split in columns.values()]
         two_phase = all(split is not None and not (keep_order and split.ordered) for split in splits)
-        return cls(tuple(keys), columns, schema, output, two_phase)
+        two_phase = two_phase and all(plugin.merges for plugin in plugins)
+        return cls(tuple(keys), columns, PluginColumns(plugins), schema, output, two_phase)
+
+    def open(self, ctx: Context) -> None:
+        """Start the plugins."""
+        for plugin in self.plugins:
+            plugin.open(ctx)
+
+    def interrupt(self) -> None:
+        """Abort the plugins' running calls."""
+        for plugin in self.plugins:
+            plugin.interrupt()
+
+    def close(self) -> None:
+        """Free the plugins. May be called twice."""
+        for plugin in self.plugins:
+            plugin.close()
+
+    @property
+    def names(self) -> list[str]:
+        """The output columns that are aggregated, in the order of the results."""
+        made = {*self.columns, *(plugin.name for plugin in self.plugins)}
+        return [name for name in self.output if name in made]
+
+    @property
+    def partials(self) -> list[str]:
+        """The columns of a partial result."""
+        splits = [name for _, split in self.columns.values() if split for name in split.partial]
+        return [*splits, *self.plugins.names()]
 
     @property
     def needed(self) -> list[str]:
@@ -53,20 +85,23 @@ class Aggregation:
             if expr.meta.has_multiple_outputs():
                 return list(self.schema)
             roots.update(found)
+        roots.update(root for plugin in self.plugins for arg in plugin.args for root in arg.meta.root_names())
         return [name for name in self.schema if name in roots]
 
     def reduce(self, rows: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
         """Return what state keeps of rows: partials per `by`, or the rows."""
         if not self.two_phase:
             return rows
-        return _group(rows, by, [*self._partials(), pl.len().cast(pl.Int64).alias(ROWS)])
+        return self._reduced(rows, by, self._partials())
 
     def merge(self, state: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
         """Return fewer partials that mean the same. Rows stay rows."""
         if not self.two_phase:
             return state
         merged = [expr.alias(name) for _, split in self.columns.values() if split for name, expr in split.merge.items()]
-        return _group(state, by, [*merged, pl.col(ROWS).sum()])
+        gathered = [expr for plugin in self.plugins for expr in plugin.gathered()]
+        grouped = _group(state, by, [*merged, *gathered, pl.col(ROWS).sum()])
+        return self.plugins.applied(grouped, PluginColumn.merged)
 
     def results(self, state: pl.LazyFrame, by: Sequence[str], *, reduced: bool) -> pl.LazyFrame:
         """Return a row per `by`: output columns and `__rows`. `reduced` says that `state` has one partial for each."""
@@ -75,19 +110,24 @@ class Aggregation:
             for name, (expr, split) in self.columns.items():
                 if split is None:
                     direct[id(expr)] = expr if expr.meta.has_multiple_outputs() else expr.alias(name)
-            counted = pl.len().cast(pl.Int64).alias(ROWS)
-            state = _group(state, by, [*self._partials(), *direct.values(), counted])
+            state = self._reduced(state, by, [*self._partials(), *direct.values()])
         elif not reduced:
             state = self.merge(state, by)
+        state = self.plugins.applied(state, PluginColumn.finished)
         finals = [
             (split.final if split is not None else pl.col(name)).cast(self.output[name]).alias(name)
             for name, (_, split) in self.columns.items()
         ]
-        return state.select(*by, *finals, ROWS)
+        return state.select(*by, *finals, *(plugin.name for plugin in self.plugins), ROWS)
 
     def state_rows(self, state: pl.DataFrame) -> int:
         """Return how many input rows a piece of state stands for."""
         return int(state[ROWS].sum()) if self.two_phase else state.height
+
+    def _reduced(self, rows: pl.LazyFrame, by: Sequence[str], columns: Sequence[pl.Expr]) -> pl.LazyFrame:
+        collected = [expr for plugin in self.plugins for expr in plugin.collected()]
+        grouped = _group(rows, by, [*columns, *collected, pl.len().cast(pl.Int64).alias(ROWS)])
+        return self.plugins.applied(grouped, PluginColumn.reduced)
 
     def _partials(self) -> list[pl.Expr]:
         return [expr.alias(name) for _, split in self.columns.values() if split for name, expr in split.partial.items()]

@@ -11,13 +11,13 @@ from ..types import FOREVER, Batch, EventTime, Output, State
 from .aggregation import ROWS, Aggregation
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
-from .operator import BaseOperator
+from .operator import WindowOperator
 from .panes import TIME, times_of, with_times
 
 NUMBER, LOW, HIGH, COUNT, FILLED = "__number", "__low", "__high", "__count", "__filled"
 
 
-class CountWindows(BaseOperator):
+class CountWindows(WindowOperator):
     """Give a result for each `n` rows of a key; what is left at the end is a smaller window."""
 
     def __init__(self, aggregation: Aggregation, n: int, time: TimeRef | None) -> None:
@@ -116,7 +116,7 @@ class CountWindows(BaseOperator):
             dtype = self._agg.schema[self._time.column]
             columns.append(pl.col(LOW).cast(dtype).alias("window_start"))
             columns.append((pl.col(HIGH) + 1).cast(dtype).alias("window_end"))
-        columns += [pl.col(name) for name in self._agg.columns]
+        columns += [pl.col(name) for name in self._agg.names]
         if filled is None:
             return results.sort(NUMBER, *self._keys).select(columns).collect()
         ordered = results.join(filled.lazy(), on=self._by, how="left", nulls_equal=True).sort(FILLED)
@@ -125,8 +125,7 @@ class CountWindows(BaseOperator):
     def _columns(self) -> list[str]:
         if not self._agg.two_phase:
             return [TIME, NUMBER, *self._agg.needed]
-        partials = [name for _, split in self._agg.columns.values() if split for name in split.partial]
-        return [*self._by, LOW, HIGH, *partials, ROWS]
+        return [*self._by, LOW, HIGH, *self._agg.partials, ROWS]
 
     def _nothing(self) -> pl.DataFrame:
         rows = pl.LazyFrame(schema=self._agg.schema).select(self._agg.needed)

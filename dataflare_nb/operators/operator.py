@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ..types import Batch, Clock, Context, EventTime, Output, State
 from ..windows import Every
+from .aggregation import Aggregation
 
 
 class BaseOperator:
@@ -47,6 +48,22 @@ class BaseOperator:
 
     def close(self) -> None:
         return None
+
+
+class WindowOperator(BaseOperator):
+    """An operator around an aggregation, in which plugins may have to be started and stopped."""
+
+    _agg: Aggregation
+
+    def open(self, ctx: Context) -> None:
+        super().open(ctx)
+        self._agg.open(ctx)
+
+    def interrupt(self) -> None:
+        self._agg.interrupt()
+
+    def close(self) -> None:
+        self._agg.close()
 
 
 def next_tick(clock: Clock, every: Every) -> EventTime:

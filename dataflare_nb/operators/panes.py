@@ -205,8 +205,7 @@ class Panes:
     def _columns(self) -> list[str]:
         if not self._agg.two_phase:
             return [PANE, *self._agg.needed]
-        partials = [name for _, split in self._agg.columns.values() if split for name in split.partial]
-        return [*self._by, *partials, ROWS]
+        return [*self._by, *self._agg.partials, ROWS]
 
     def _flush(self) -> None:
         if not self._fresh:

@@ -13,14 +13,14 @@ from .aggregation import ROWS, Aggregation
 from .grid import clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
-from .operator import BaseOperator, next_tick
+from .operator import WindowOperator, next_tick
 from .panes import MEMTABLE_ROWS, TIME, physical_time, times_of, with_times
 
 START, LAST, REVISION, CHANGED, SEEN = "__start", "__last", "__revision", "__changed", "__seen"
 SID, ROW, LATE = "__sid", "__row", "__late"
 
 
-class Sessions(BaseOperator):
+class Sessions(WindowOperator):
     """Aggregate per key and session.
 
     State is a table of pieces: rows, or partial sessions that may still grow together. When time passes, the pieces of
@@ -285,7 +285,7 @@ class Sessions(BaseOperator):
         if self._tracked:
             columns.append(pl.lit(label).cast(pl.Enum(["early", "on_time", "late"])).alias("pane"))
             columns.append(pl.col(REVISION).cast(pl.UInt32).alias("revision"))
-        columns += [pl.col(name) for name in self._agg.columns]
+        columns += [pl.col(name) for name in self._agg.names]
         yield results.sort(LAST, START, *self._keys).select(columns).collect()
 
     def _said(self, sessions: pl.DataFrame, which: pl.Expr) -> pl.DataFrame:
@@ -323,8 +323,7 @@ class Sessions(BaseOperator):
         own = [START, LAST, REVISION, CHANGED, SEEN]
         if not self._agg.two_phase:
             return [*own, *self._agg.needed]
-        partials = [name for _, split in self._agg.columns.values() if split for name in split.partial]
-        return [*own, *self._keys, *partials, ROWS]
+        return [*own, *self._keys, *self._agg.partials, ROWS]
 
     def _no_pieces(self) -> pl.DataFrame:
         rows = pl.LazyFrame(schema={TIME: pl.Int64, **{n: self._agg.schema[n] for n in self._agg.needed}}).with_columns(

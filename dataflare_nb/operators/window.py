@@ -13,7 +13,7 @@ from .aggregation import ROWS, Aggregation
 from .grid import END, LARGEST, SMALLEST, START, Grid, clamp
 from .keys import COLUMN as KEY_GROUP
 from .keys import with_key_group
-from .operator import BaseOperator, next_tick
+from .operator import WindowOperator, next_tick
 from .panes import PANE, TIME, Panes, times_of, with_times
 
 REVISION, SEEN, LABEL = "__revision", "__seen", "__label"
@@ -21,7 +21,7 @@ _EMISSIONS = 64
 """Frames of what has been told, before they are merged and what nobody can ask for any more is dropped."""
 
 
-class GridWindows(BaseOperator):
+class GridWindows(WindowOperator):
     """Aggregate per key and window.
 
     A window fires when the watermark reaches its end. Rows wait as they came, up to a bound, then as partials per
@@ -327,7 +327,7 @@ class GridWindows(BaseOperator):
         if self._tracked:
             columns.append(pl.col(LABEL).cast(pl.Enum(["early", "on_time", "late"])).alias("pane"))
             columns.append(pl.col(REVISION).cast(pl.UInt32).alias("revision"))
-        columns += [pl.col(name) for name in self._agg.columns]
+        columns += [pl.col(name) for name in self._agg.names]
         # By key too, so that what comes after sees one order however the work was cut up.
         return results.sort(END, START, *self._keys).select(columns)
 

@@ -13,6 +13,7 @@ from ..connectors.registry import make_sink, make_source
 from ..errors import BadOption, GraphError, listing
 from ..graph import Graph, node
 from ..graph.aggregation import aggregation, holds
+from ..graph.asking import RESERVED_PREFIX
 from ..graph.node import AnyNode, split_ref
 from ..graph.schema import Edge
 from ..operators.aggregation import Aggregation
@@ -21,12 +22,14 @@ from ..operators.count import CountWindows
 from ..operators.event_time import AssignEventTime
 from ..operators.functions import MapBatches
 from ..operators.grid import grid_of
+from ..operators.grouped import PluginColumn
 from ..operators.session import Sessions
 from ..operators.udf import UdfStage
 from ..operators.wasm import WasmStage
 from ..operators.window import GridWindows
 from ..types import Clock, Operator, Schema, Sink, Source
 from ..windows import Count, Cumulative, Hopping, Session
+from . import plugins
 from .packet import WHOLE, Split
 
 DEFAULT_QUANTUM = 65_536
@@ -34,7 +37,7 @@ UNTIMED_QUANTUM = 1 << 22
 """Rows of a split between two words about time, where event time is read and where it is not."""
 
 
-_OWN_CONNECTORS = frozenset({"frame", "rate", "parquet", "csv", "ndjson", "ipc", "memory"})
+_OWN_CONNECTORS = frozenset({"frame", "rate", "parquet", "csv", "ndjson", "ipc", "memory", plugins.NAME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +258,21 @@ def _aggregation(graph: Graph, item: node.Aggregate, edge: Edge) -> Aggregation:
     assert edge.window is not None
     spec = edge.window.window
     spans_panes = isinstance(spec, Session | Cumulative) or (isinstance(spec, Hopping) and spec.size != spec.every)
+    output = graph.edges[item.id].schema
+    made = [
+        PluginColumn(
+            plugin.name,
+            graph.blobs[plugin.plugin],
+            tuple(arg.load(graph.blobs) for arg in plugin.args),
+            edge.schema,
+            output[plugin.name],
+            plugin.merges,
+            f"{RESERVED_PREFIX}w{number}_",
+        )
+        for number, plugin in enumerate(item.plugins)
+    ]
     columns = aggregation(item, edge, graph.blobs)
-    return Aggregation.of(edge.keys, columns, edge.schema, graph.edges[item.id].schema, keep_order=spans_panes)
+    return Aggregation.of(edge.keys, columns, edge.schema, output, plugins=made, keep_order=spans_panes)
 
 
 def _window_operator(graph: Graph, item: node.Aggregate, edge: Edge) -> Operator:

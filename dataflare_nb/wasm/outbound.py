@@ -37,8 +37,8 @@ class Reader:
     ) -> pl.DataFrame:
         """Return the frame behind a `df_slice`.
 
-        `rows` says how many it must have, `schema` which columns; JSON without one gets types that fit. `mask` says that
-        JSON is what a filter answers.
+        `rows` says how many it must have, `schema` which columns; JSON without one gets types that fit. `mask` says
+        that JSON is what a filter answers.
         """
         where, length, kind, _ = self._memory.unpack(SLICE, address, "the returned df_slice")
         if kind == ARROW_C:
@@ -54,8 +54,8 @@ class Reader:
             raise WasmBadOutput(f"the guest returned {frame.height} rows for {rows}; it must return one for each")
         if schema is not None and frame.schema != schema:
             raise WasmBadOutput(
-                f"the guest returned {_shown(frame.schema)}, and its description says {_shown(schema)}; correct `schema` "
-                "in its plugin.json, or the plugin"
+                f"the guest returned {_shown(frame.schema)}, and its description says {_shown(schema)}; correct "
+                "`schema` in its plugin.json, or the plugin"
             )
         return frame
 

@@ -22,7 +22,6 @@ from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read
 from .statement import Signature
 from .trust import enforce
 
-
 __all__ = ["FUNCTIONS", "Plugin", "PluginType", "WasmPluginConfig"]
 
 

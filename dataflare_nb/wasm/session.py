@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -15,7 +15,7 @@ from .formats import KNOWN as FORMATS
 from .formats import Bytes, Package, pack
 from .guest import Guest
 from .hostcalls import HostFunctions
-from .layout import ARROW_C, BYTES, JSON, SLICE, TAKES_JSON
+from .layout import BYTES, JSON, SLICE, TAKES_JSON
 from .outbound import Reader
 from .plugin import FUNCTIONS, Plugin
 from .pool import Pool
@@ -190,6 +190,10 @@ class Session:
     def interrupt(self) -> None:
         """Abort the running calls."""
         self.pool.interrupt()
+
+    def resume(self) -> None:
+        """Take calls again after an interrupt."""
+        self.pool.resume()
 
     def close(self) -> None:
         """Free the instances. May be called twice."""
