@@ -185,6 +185,15 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source or writer whose calls can be ended from another thread, such as one that runs a guest."""
+
+    def interrupt(self) -> None:
+        """Make a running call return or raise soon."""
+        ...
+
+
 class Sink(Protocol):
     """Rows to outside."""
 

@@ -22,7 +22,7 @@ from ..runtime.host import Host
 from ..runtime.metrics import Shares
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan, StagePlan
-from ..runtime.probe import NodeReading, Reading, ledger, metrics
+from ..runtime.probe import NodeReading, Reading, ledger, metrics, plugins
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
 from ..types import FOREVER, NEVER, Batch, Clock, EventTime
@@ -239,6 +239,10 @@ class Job:
         """Return one row per stage: rows, bytes, shares of time, queue, latency, watermark, late and invalid rows."""
         return metrics(self.read())
 
+    def plugins(self) -> pl.DataFrame:
+        """Return one row per stage and plugin: calls, rows, seconds, memory peak, errors."""
+        return plugins(self.read())
+
     def ledger(self) -> pl.DataFrame:
         """Return for each stage where its rows are; see `dataflare_nb.runtime.probe.ledger` for the columns."""
         return ledger(self.read())
@@ -295,6 +299,7 @@ class Job:
             assert stage_plan.sink is not None
             context = _SinkContext(stage_plan.id, self._clock)
             sink = stage_plan.sink(self._clock)
+            stage.sink_counters = context.counters
             stage.sink = SinkDriver(sink, context, stage_plan.schema, self._clock, commit_every=self._commit_every)
         return stage
 
@@ -441,7 +446,7 @@ class Job:
             released=stage.released,
             exact=all(isinstance(item, _EXACT) for item in stage.plan.nodes),
             stateful=isinstance(stage.plan.nodes[-1], node.Aggregate),
-            counters=dict(counted.counters) if (counted := stage.host or stage.source) is not None else {},
+            counters=stage.own_counters(),
         )
 
     def _remember(self, *, last: bool = False) -> None:
@@ -477,6 +482,8 @@ class _SinkContext:
         self.watermark = NEVER
         self.restored = False
         self.counters: dict[str, int] = {}
+        self._counting = threading.Lock()
 
     def count(self, name: str, by: int = 1) -> None:
-        self.counters[name] = self.counters.get(name, 0) + by
+        with self._counting:
+            self.counters[name] = self.counters.get(name, 0) + by

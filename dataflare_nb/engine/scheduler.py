@@ -100,8 +100,7 @@ class Scheduler:
         """
         deadline = time.monotonic() + _HALT
         for stage in self.stages:
-            if stage.host is not None:
-                stage.host.operator.interrupt()
+            stage.interrupt()
         self._join(min(deadline, time.monotonic() + _GRACE))
         if any(thread.is_alive() for thread in self._threads if thread is not threading.current_thread()):
             self._abandon()

@@ -6,6 +6,7 @@ import ctypes
 import io
 import math
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -105,6 +106,7 @@ class Stage:
     host: Host | None = None
     source: SourceDriver | None = None
     sink: SinkDriver | None = None
+    sink_counters: Mapping[str, int] = field(default_factory=dict)
     inputs: list[Channel] = field(default_factory=list)
     outputs: dict[str, list[tuple[Stage, int]]] = field(default_factory=dict)
     upstream: list[Stage] = field(default_factory=list)
@@ -220,12 +222,27 @@ class Stage:
                 if not consumer.inputs[port].has_room():
                     consumer.inputs[port].refuse()
 
+    def interrupt(self) -> None:
+        """Make the guest that the stage may be in end soon."""
+        if self.host is not None:
+            self.host.operator.interrupt()
+        if self.source is not None:
+            self.source.interrupt()
+        if self.sink is not None:
+            self.sink.interrupt()
+
     def in_flight(self) -> int:
         """Return the rows that have come in and not come out: on their way, or given up with a job that was ended."""
         queued = sum(channel.rows for channel in self.inputs)
         worked_on = sum(work.rows for work in self.running)
         waiting = sum(done.rows_in for done in self.finished.values())
         return queued + worked_on + waiting + self.given_up
+
+    def own_counters(self) -> dict[str, int]:
+        """Return what the operator, source or sink itself has counted."""
+        if self.host is not None:
+            return dict(self.host.counters)
+        return dict(self.source.counters if self.source is not None else self.sink_counters)
 
     def keep_sample(self, packet: Packet) -> None:
         """Keep a few rows of each output for `peek`."""

@@ -14,6 +14,7 @@ from ..errors import (
     listing,
 )
 from ..types import Batch, Context, Output, Schema
+from ..wasm.abi import DOORS
 from ..wasm.hostcalls import HostFunctions
 from ..wasm.plugin import FUNCTIONS, Plugin, PluginType
 from ..wasm.session import Session
@@ -45,9 +46,10 @@ class WasmStage(BaseOperator):
     ) -> None:
         check_on_error(on_error)
         if function is None and plugin.config.type not in _STAGES:
-            kinds = ", ".join(_STAGES)
+            kinds, found = ", ".join(_STAGES), plugin.config.type
             raise BadOption(
-                f"plugin {plugin.name} is a {plugin.config.type.value}; .wasm takes a plugin of type {kinds}"
+                f"plugin {plugin.name} is a {found.value}; .wasm takes a plugin of type {kinds}. "
+                f"A {found.value} goes into {DOORS[found]}"
             )
         self._plugin, self._columns = plugin, tuple(columns)
         self._function = function or FUNCTIONS[plugin.config.type]
@@ -65,9 +67,8 @@ class WasmStage(BaseOperator):
     def open(self, ctx: Context) -> None:
         super().open(ctx)
         self.close()
-        self._session = self._opened(
-            HostFunctions(self._plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count)
-        )
+        host = HostFunctions(self._plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count)
+        self._session = Session(self._plugin, self._function, host=host, count=ctx.count)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
         session = self._opened()
@@ -95,9 +96,9 @@ class WasmStage(BaseOperator):
             self._session.close()
             self._session = None
 
-    def _opened(self, host: HostFunctions | None = None) -> Session:
+    def _opened(self) -> Session:
         if self._session is None:
-            host = host or HostFunctions(self._plugin.name, seed=self._seed)
+            host = HostFunctions(self._plugin.name, seed=self._seed)
             self._session = Session(self._plugin, self._function, host=host)
         return self._session
 

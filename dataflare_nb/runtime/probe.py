@@ -11,6 +11,9 @@ import polars as pl
 from ..types import Batch, EventTime
 from .channel import ChannelStats
 
+PLUGIN_COUNTS = ("calls", "rows_in", "rows_out", "us", "memory_peak", "errors")
+"""What is counted of each plugin of a stage, by names such as `geohash/calls`."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeReading:
@@ -135,3 +138,22 @@ def metrics(reading: Reading) -> pl.DataFrame:
     }
     schema |= {"stage": pl.String(), "kind": pl.String(), "watermark": pl.Datetime("us")} if rows else {}
     return pl.DataFrame(rows, schema=schema)
+
+
+def plugins(reading: Reading) -> pl.DataFrame:
+    """Return one row per stage and plugin: what it did, from the counters `plugin/calls` and so on.
+
+    `memory_peak` is in bytes, of the largest instance.
+    """
+    schema = {"stage": pl.String, "plugin": pl.String, **dict.fromkeys(PLUGIN_COUNTS, pl.Int64)}
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for node in reading.nodes.values():
+        for counter, value in node.counters.items():
+            plugin, slash, what = counter.rpartition("/")
+            if slash and what in PLUGIN_COUNTS:
+                rows.setdefault((node.id, plugin), {})[what] = value
+    table = [
+        (stage, plugin, *(counts.get(what, 0) for what in PLUGIN_COUNTS)) for (stage, plugin), counts in rows.items()
+    ]
+    frame = pl.DataFrame(table, schema=schema, orient="row")
+    return frame.with_columns(seconds=pl.col("us") / 1e6).drop("us")

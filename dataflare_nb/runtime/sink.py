@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..types import Batch, Clock, Context, EventTime, Json, Schema, Sink
+from ..types import Batch, Clock, Context, EventTime, Interruptible, Json, Schema, Sink
 
 
 class SinkDriver:
@@ -67,6 +67,11 @@ class SinkDriver:
         discard = getattr(self._writer, "discard", None)
         if self._prepared is not None and not self._committing and discard is not None:
             discard(self._prepared)
+
+    def interrupt(self) -> None:
+        """Make a running write end soon, if the writer can."""
+        if isinstance(self._writer, Interruptible):
+            self._writer.interrupt()
 
     def close(self) -> None:
         """Close the writer. May be called twice."""

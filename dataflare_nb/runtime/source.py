@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from ..types import NEVER, Clock, End, EndOfStream, Idle, Json, Reader, Side, Source, Watermark
+from ..types import NEVER, Clock, End, EndOfStream, Idle, Interruptible, Json, Reader, Side, Source, Watermark
 from .packet import WHOLE, Packet
 
 MOST_OPEN = 16
@@ -89,6 +89,11 @@ class SourceDriver:
     def counters(self) -> Mapping[str, int]:
         """What the source itself counts."""
         return dict(getattr(self._source, "counters", {}))
+
+    def interrupt(self) -> None:
+        """Make a running poll end soon, if the source can."""
+        if isinstance(self._source, Interruptible):
+            self._source.interrupt()
 
     def close(self) -> None:
         """Close what is open. May be called twice."""

@@ -59,6 +59,11 @@ class Reader:
             )
         return frame
 
+    def kind(self, address: int) -> int:
+        """Return the format of an answer."""
+        kind: int = self._memory.unpack(SLICE, address, "the returned df_slice")[2]
+        return kind
+
     def raw(self, address: int) -> tuple[int, bytes]:
         """Return the format and the bytes behind a `df_slice` that is no Arrow C batch."""
         where, length, kind, _ = self._memory.unpack(SLICE, address, "the returned df_slice")

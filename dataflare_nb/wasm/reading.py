@@ -53,11 +53,7 @@ class PluginSource:
     def schema(self) -> Schema:
         """What its description says, or what its first batch has."""
         if self._schema is None:
-            reader = PluginReader(self, self.splits()[0], None)
-            try:
-                self._schema = reader.first_schema()
-            finally:
-                reader.close()
+            self._schema = self._first_schema()
         return self._schema
 
     def total_rows(self) -> int | None:
@@ -78,13 +74,34 @@ class PluginSource:
 
     def session(self, split: str) -> Session:
         """Start a session that knows its split."""
-        told = {SPLIT: split} if self._named else {}
-        plugin = self.plugin.with_config({**self.plugin.config.config, **told})
+        plugin = self._for(split)
         host = HostFunctions(plugin.name, clock=self._clock, seed=self._seed, count=self._count)
         session = Session(plugin, host=host, count=self._count)
         with self._lock:
             self._sessions.add(session)
         return session
+
+    def _for(self, split: str) -> Plugin:
+        told = {SPLIT: split} if self._named else {}
+        return self.plugin.with_config({**self.plugin.config.config, **told})
+
+    def _first_schema(self) -> Schema:
+        """Return the columns of the first batch, of an instance that is only asked for this."""
+        plugin = self._for(self.splits()[0])
+        session = Session(plugin, host=HostFunctions(plugin.name, clock=self._clock, seed=self._seed))
+        try:
+            alone = Alone(session)
+            batch = alone.read()
+            alone.close()
+        finally:
+            session.close()
+        if batch is None:
+            raise WasmConfiguration(
+                "it gives no batch, so its columns are unknown; return one without rows, or say them in `schema` of "
+                "its plugin.json",
+                plugin=self.plugin.name,
+            )
+        return batch.schema
 
     def forget(self, session: Session) -> None:
         """Close a session."""
@@ -155,17 +172,6 @@ class PluginReader:
             self._session.resume()
             self._alone.close()
             self._source.forget(self._session)
-
-    def first_schema(self) -> Schema:
-        """Return the columns of the first batch."""
-        batch = self._alone.read()
-        if batch is None:
-            raise WasmConfiguration(
-                "it gives no batch, so its columns are unknown; return one without rows, or say them in `schema` of "
-                "its plugin.json",
-                plugin=self._source.plugin.name,
-            )
-        return batch.schema
 
     @property
     def _left(self) -> int:

@@ -96,10 +96,12 @@ class Session:
         function: str | None = None,
         groups: int | None = None,
         declared: bool = True,
+        untyped: bool = False,
     ) -> pl.DataFrame:
         """Hand a frame to the plugin and return its answer, which must have `rows` rows if that is given.
 
-        `groups` is told to an aggregator before. `declared` says that the columns are those of the plugin's `schema`.
+        `groups` is told to an aggregator before. `declared` says that the columns are those of the plugin's `schema`;
+        JSON is refused where there is none, unless `untyped` lets its types be found out.
         """
         name = function or self.function
         package = self.packed(frame)
@@ -107,7 +109,7 @@ class Session:
             answer = self.hand_over(guest, package, name, call, rows=frame.height, groups=groups)
             if answer == 0:
                 raise WasmBadOutput(f"`{name}` returned nothing for {frame.height} rows", plugin=self.plugin.name)
-            return self.answer(guest, answer, name, call, rows=rows, declared=declared)
+            return self.answer(guest, answer, name, call, rows=rows, declared=declared, untyped=untyped)
 
     def packed(self, frame: pl.DataFrame) -> Package:
         """Return a frame in the best format that the plugin takes."""
@@ -156,12 +158,18 @@ class Session:
         *,
         rows: int | None = None,
         declared: bool = True,
+        untyped: bool = False,
     ) -> pl.DataFrame:
         """Read the frame that a guest answered with."""
         mask = function == FUNCTIONS[PluginType.FILTER]
         schema = self._answers if declared and not mask else None
         with self._named():
             reader = Reader(guest.memory, budget=guest.limits.memory)
+            if schema is None and not mask and not untyped and reader.kind(address) == JSON:
+                raise WasmConfiguration(
+                    "it answers in JSON, which has no types; name its columns in `schema` of its plugin.json",
+                    plugin=self.plugin.name,
+                )
             frame = reader.frame(address, rows=rows, schema=schema, mask=mask)
         call.rows_out += frame.height
         call.bytes_out += int(frame.estimated_size())

@@ -253,7 +253,9 @@ def test_counters_and_clock_come_from_the_host():
     stage.open(host)
     list(stage.process(FLIGHTS))
     list(stage.process(FLIGHTS))
-    assert host.counts == {"counting.rows": 6}
+    assert host.counts["counting.rows"] == 6
+    assert host.counts["counting/calls"] == 2
+    assert host.counts["counting/rows_in"] == host.counts["counting/rows_out"] == 6
     stage.close()
 
 

@@ -185,3 +185,42 @@ JOINED = compiled(
     "joined",
 )
 """Texts put together: no merge, no final, and the order counts."""
+
+
+_NUMBERS = """
+    static u32 next, last = 100, each = 7;
+    static char split[16] = "all";
+    static u32 number(const char* text) {
+      u32 n = 0;
+      for (; *text >= '0' && *text <= '9'; text++) n = n * 10 + (u32)(*text - '0');
+      return n;
+    }
+    DF_INIT(json, length) {
+      char text[16];
+      if (df_setting(json, length, "rows", text, sizeof text)) last = number(text);
+      if (df_setting(json, length, "each", text, sizeof text)) each = number(text);
+      if (!each) return df_fail(DF_E_CONFIG, "each is how many rows a batch has, at least 1");
+      df_setting(json, length, "split", split, sizeof split);
+      return 0;
+    }
+    DF_READ() { /* n from 0, and the split's name with it; batches of `each` rows */
+      if (next >= last) return DF_END;
+      u32 rows = next + each < last ? each : last - next, name = 0;
+      while (split[name]) name++;
+      df_out out[2] = {df_out_rows(rows, "l", "n"), df_out_bytes(rows, (u64)rows * name, "u", "split")};
+      if (!out[0].data || !out[1].data) return df_fail(DF_E_MEMORY, "no memory for a batch");
+      for (u32 i = 0; i < rows; i++) {
+        ((i64*)out[0].data)[i] = next++;
+        __builtin_memcpy((char*)out[1].data + i * name, split, name);
+        out[1].valid[i >> 3] |= (u8)(1 << (i & 7));
+        ((u32*)out[1].offsets)[i + 1] = (i + 1) * name;
+      }
+      return df_return(out, 2);
+    }
+"""
+
+
+def numbers(*, seeks: bool = True, **config: object) -> Plugin:
+    """Return a source of numbers; one that `seeks` tells its position and is not read again to go on."""
+    source = _NUMBERS + ("DF_POSITION(next)" if seeks else "")
+    return compiled(source, "Source", "numbers", config=config)
