@@ -16,16 +16,19 @@ from ..errors import (
 )
 from .aggregator import AggregateCall, aggregate
 from .bundled import bundled_plugin, bundled_plugins
+from .components import Health, WasmComponentConfig, WasmComponentManager, WasmComponentType
 from .figures import PluginStats
 from .kernel import Kernel, UdfFailed
 from .kernel_pool import KernelPool
 from .plugin import Plugin, PluginType, WasmPluginConfig
 from .policy import SecurityPolicy
+from .runtime import WasmRuntime
 from .session import Session
 from .udf import Udf, UdfCall, udf
 
 __all__ = [
     "AggregateCall",
+    "Health",
     "Kernel",
     "KernelPool",
     "Plugin",
@@ -37,6 +40,9 @@ __all__ = [
     "UdfCall",
     "UdfFailed",
     "WasmBadOutput",
+    "WasmComponentConfig",
+    "WasmComponentManager",
+    "WasmComponentType",
     "WasmConfiguration",
     "WasmError",
     "WasmInterrupted",
@@ -44,6 +50,7 @@ __all__ = [
     "WasmPluginConfig",
     "WasmPluginExecution",
     "WasmPluginLoad",
+    "WasmRuntime",
     "WasmRuntimeError",
     "WasmTimeout",
     "WasmTrap",

@@ -96,19 +96,23 @@ class Alone:
                 self._leave(type(error), error, error.__traceback__)
                 raise
 
-    def close(self) -> int:
-        """Let the plugin clean up and free the instance; return what `plugin_cleanup` said. May be called twice."""
-        code = 0
+    def close(self) -> None:
+        """Let the plugin clean up and free the instance. May be called twice."""
         with self._lock:
             guest = self._guest
             if guest is None:
-                return code
+                return
             with suppress(WasmError):
                 if guest.has("plugin_cleanup"):
                     guest.arm()
-                    code = guest.call("plugin_cleanup")
+                    guest.call("plugin_cleanup")
             self._leave(_LetGo, _LetGo(), None)
-        return code
+
+    def let_go(self) -> None:
+        """Free the instance, which has cleaned up."""
+        with self._lock:
+            if self._guest is not None:
+                self._leave(_LetGo, _LetGo(), None)
 
     def _leave(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         self._guest = None

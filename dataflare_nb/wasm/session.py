@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import msgspec
 import polars as pl
 
-from ..errors import WasmBadOutput, WasmConfiguration, WasmError, WasmMemoryLimit, WasmPluginLoad, WasmRuntimeError
+from ..errors import WasmBadOutput, WasmConfiguration, WasmError, WasmMemoryLimit, WasmPluginLoad
 from .abi import ABI_VERSION, KNOWN, PluginType, required
 from .figures import Call, Figures
 from .formats import KNOWN as FORMATS
@@ -55,6 +55,7 @@ class Session:
         self.figures = Figures(plugin.name, count=count, also=plugin.figures)
         self._answers = plugin.config.answers
         self._takes: int | None = None
+        self._exports: frozenset[str] = frozenset()
         self._settings = msgspec.json.encode(plugin.config.config)
         enforce(plugin)
         refused = plugin.config.security_policy.refused()
@@ -77,16 +78,19 @@ class Session:
     @property
     def takes(self) -> int:
         """The formats that the plugin takes, as bits; an instance is started to know."""
-        if self._takes is None:
-            with self.pool.guest():
-                pass
+        self._know()
         assert self._takes is not None
         return self._takes
 
     def exports(self, name: str) -> bool:
         """Tell whether the plugin has an optional export; an instance is started to know."""
-        with self.pool.guest() as guest:
-            return guest.has(name)
+        self._know()
+        return name in self._exports
+
+    def _know(self) -> None:
+        if self._takes is None:
+            with self.pool.guest():
+                pass
 
     def call(
         self,
@@ -182,11 +186,14 @@ class Session:
         call.bytes_out += len(data)
         return kind, data
 
-    def call_json(self, guest: Guest, value: bytes, function: str, call: Call) -> int:
+    def kind(self, guest: Guest, address: int) -> int:
+        """Return the format of an answer."""
+        with self._named():
+            return Reader(guest.memory, budget=guest.limits.memory).kind(address)
+
+    def call_json(self, guest: Guest, value: bytes, function: str, call: Call, *, rows: int = 0) -> int:
         """Hand JSON over as it is."""
-        if not self.takes & TAKES_JSON:
-            raise WasmRuntimeError("it does not take JSON; set bit 1 of df_formats", plugin=self.plugin.name)
-        return self.hand_over(guest, Bytes(value, JSON), function, call)
+        return self.hand_over(guest, Bytes(value, JSON), function, call, rows=rows)
 
     def bytes_of(self, guest: Guest, address: int, call: Call) -> bytes:
         """Read bytes that mean something to the guest only, such as its position."""
@@ -228,6 +235,7 @@ class Session:
             code = self.initialize(guest, self._settings)
             if code:
                 raise WasmConfiguration(str(self._reported(guest, code, named=False)), plugin=guest.name)
+        self._exports = frozenset(name for name in KNOWN if guest.has(name))
         self._takes = takes
 
     def _refuse_formats(self, guest: Guest, takes: int) -> None:
