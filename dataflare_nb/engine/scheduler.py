@@ -95,14 +95,16 @@ class Scheduler:
     def _halt(self) -> list[str]:
         """Bring the workers to an end and return the stages that are still inside a call.
 
-        Guests are interrupted, and Python code that goes on after a short grace gets an exception at its next
-        instruction. A call that never comes back to Python cannot be ended; its thread goes when it returns.
+        Guests are interrupted, those of sinks after a short grace, and Python code that goes on after it gets an exception
+        at its next instruction. A call that never comes back to Python cannot be ended; its thread goes when it returns.
         """
         deadline = time.monotonic() + _HALT
         for stage in self.stages:
-            stage.interrupt()
+            stage.interrupt(sinks=False)
         self._join(min(deadline, time.monotonic() + _GRACE))
         if any(thread.is_alive() for thread in self._threads if thread is not threading.current_thread()):
+            for stage in self.stages:
+                stage.interrupt(sinks=True)
             self._abandon()
             self._join(deadline)
         me = threading.get_ident()

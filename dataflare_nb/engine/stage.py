@@ -222,14 +222,14 @@ class Stage:
                 if not consumer.inputs[port].has_room():
                     consumer.inputs[port].refuse()
 
-    def interrupt(self) -> None:
-        """Make the guest that the stage may be in end soon."""
-        if self.host is not None:
-            self.host.operator.interrupt()
-        if self.source is not None:
-            self.source.interrupt()
-        if self.sink is not None:
+    def interrupt(self, *, sinks: bool) -> None:
+        """Make the guest that the stage may be in end soon: of a sink, whose half-written batch is then lost, or else."""
+        if self.sink is not None and sinks:
             self.sink.interrupt()
+        if self.host is not None and not sinks:
+            self.host.operator.interrupt()
+        if self.source is not None and not sinks:
+            self.source.interrupt()
 
     def in_flight(self) -> int:
         """Return the rows that have come in and not come out: on their way, or given up with a job that was ended."""
