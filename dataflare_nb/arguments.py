@@ -13,6 +13,7 @@ import polars as pl
 
 from . import dtypes
 from .errors import BadOption, WrongType, listing, located, user_line
+from .wasm.aggregator import AggregateCall
 from .wasm.udf import Udf, UdfCall
 
 
@@ -31,6 +32,8 @@ def expression(step: str, value: Any) -> pl.Expr:
     if isinstance(value, UdfCall | Udf):
         shown = repr(value) if isinstance(value, UdfCall) else f"{value.name}(...)"
         raise WrongType(f"{at}: {shown} is a @udf, which goes into with_columns, select or filter, as {shown}")
+    if isinstance(value, AggregateCall):
+        raise WrongType(f"{at}: {value.name} is an aggregation by a plugin, which goes into .window(...).agg(...)")
     if callable(value) and not isinstance(value, pl.Series | type):
         name = getattr(value, "__name__", repr(value))
         polars = (getattr(value, "__module__", None) or "").startswith("polars")

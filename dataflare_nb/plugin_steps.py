@@ -13,6 +13,7 @@ from .connectors.registry import sink_options, source_options
 from .errors import BadOption, UnknownColumn, WrongType, listing, located, nearest, user_line
 from .expr import Expr, expand
 from .graph import Edge, fingerprint, node
+from .graph.aggregation import is_argument
 from .operators.grouped import argument_schema
 from .operators.wasm import WasmStage
 from .runtime.plugins import NAME
@@ -116,6 +117,8 @@ def _probed(call: AggregateCall, schema: pl.Schema) -> tuple[Any, bool]:
     try:
         columns = argument_schema(call.args, schema)
     except pl.exceptions.PolarsError:
+        return "Null", False
+    if len(columns) < len(call.args) or not all(map(is_argument, call.args)):
         return "Null", False
     made = facts(call.plugin, columns)
     return dtypes.to_json(pl.Schema({call.name: made.dtype}))[call.name], made.merges

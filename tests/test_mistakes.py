@@ -15,6 +15,8 @@ import pytest
 
 import dataflare_nb as flare
 from dataflare_nb import errors
+from dataflare_nb.wasm import AggregateCall
+from dataflare_nb.wasm.traps import GuestError
 
 FRAME = pl.DataFrame(
     {
@@ -50,6 +52,11 @@ def both(a: bool, b: bool) -> bool:
 
 def fails_on_no_rows(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(first=pl.lit(frame["page"][0]))
+
+
+def call_of_an_aggregator() -> AggregateCall:
+    """Return what `flare.wasm.aggregate` would, without a plugin of that type at hand."""
+    return AggregateCall(flare.wasm.bundled_plugin("carrier_code"), (pl.col("user_id"),), "visitors")
 
 
 @dataclass(frozen=True)
@@ -934,6 +941,78 @@ mistake(
     errors.WasmConfiguration,
     "wasm",
     "nowhere",
+)
+mistake(
+    "a processor is to be read from",
+    lambda: flare.read_wasm(PLUGIN),
+    errors.BadOption,
+    "read_wasm",
+    "carrier_code is a Processor",
+    "takes a plugin of type Source",
+    "goes into .wasm(plugin)",
+)
+mistake(
+    "a processor is to be written to",
+    lambda: CLICKS.write_wasm(PLUGIN),
+    errors.BadOption,
+    "write_wasm",
+    "takes a plugin of type Destination",
+    "goes into .wasm(plugin)",
+)
+mistake(
+    "a processor is to aggregate",
+    lambda: HOURLY.agg(n=flare.wasm.aggregate(PLUGIN, "user_id")),
+    errors.BadOption,
+    "aggregate",
+    "takes a plugin of type Aggregator",
+    "goes into .wasm(plugin)",
+)
+mistake(
+    "a sink plugin is given a column that is not there",
+    lambda: CLICKS.write_wasm(PLUGIN, column="user"),
+    errors.UnknownColumn,
+    "write_wasm",
+    "is to read `user`",
+    HAS,
+)
+mistake(
+    "a plugin is given a column that only Arrow IPC can carry",
+    lambda: CLICKS.wasm(PLUGIN, column="tags"),
+    errors.WasmError,
+    "wasm",
+    "column `tags` is List(String)",
+    "this one takes Arrow C data",
+    ".explode('tags')",
+)
+mistake(
+    "a plugin is given a column of a type it does not take",
+    lambda: CLICKS.wasm(PLUGIN, column="price"),
+    GuestError,
+    "wasm",
+    "plugin carrier_code",
+    "takes one text column",
+)
+mistake(
+    "read_wasm of a number",
+    lambda: flare.read_wasm(7),
+    errors.WrongType,
+    "read_wasm",
+    "the path of a plugin.json",
+)
+mistake(
+    "a misspelt option of read_wasm",
+    lambda: flare.read_wasm(PLUGIN, split="a"),
+    errors.BadOption,
+    "read_wasm",
+    "Did you mean `splits`?",
+)
+mistake(
+    "an aggregation by a plugin outside of agg",
+    lambda: CLICKS.with_columns(n=call_of_an_aggregator()),
+    errors.WrongType,
+    "with_columns",
+    "visitors is an aggregation by a plugin",
+    ".agg(...)",
 )
 
 # Sources and sinks

@@ -95,8 +95,8 @@ class Scheduler:
     def _halt(self) -> list[str]:
         """Bring the workers to an end and return the stages that are still inside a call.
 
-        Guests are interrupted, those of sinks after a short grace, and Python code that goes on after it gets an exception
-        at its next instruction. A call that never comes back to Python cannot be ended; its thread goes when it returns.
+        Guests are interrupted, after a short grace those of sinks too, and Python code that goes on gets an exception
+        at its next instruction. A call that never returns cannot be ended; its thread goes when it does.
         """
         deadline = time.monotonic() + _HALT
         for stage in self.stages:

@@ -223,7 +223,7 @@ class Stage:
                     consumer.inputs[port].refuse()
 
     def interrupt(self, *, sinks: bool) -> None:
-        """Make the guest that the stage may be in end soon: of a sink, whose half-written batch is then lost, or else."""
+        """Make the guest that the stage may be in end soon. A sink is asked apart: its batch is then half-written."""
         if self.sink is not None and sinks:
             self.sink.interrupt()
         if self.host is not None and not sinks:

@@ -96,6 +96,12 @@ def _names(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> list[s
     return [name for names in made for name in names]
 
 
+def is_argument(expr: pl.Expr) -> bool:
+    """Tell whether an expression is one column with a value for each row, as a plugin takes it."""
+    whole = not gives_one(expr) or row_fault(expr) is not None or changes_height(expr)
+    return not whole and bool(expr.meta.root_names())
+
+
 def _check_plugin(item: node.Aggregate, plugin: node.PluginAggregate, edge: Edge, blobs: Mapping[str, Any]) -> None:
     """Refuse arguments that are not a column each, with a value for each row."""
     if not plugin.args:
@@ -104,15 +110,10 @@ def _check_plugin(item: node.Aggregate, plugin: node.PluginAggregate, edge: Edge
     for stored in plugin.args:
         expr = stored.load(blobs)
         ask(item, edge.schema, lambda frame, e=expr: frame.select(e))
-        if not gives_one(expr):
-            raise BadOption(
-                f"{at(item)}: `{plugin.readable}` has `{stored.readable}`, which is several columns; name each of them"
-            )
-        fault = row_fault(expr)
-        if fault is not None or changes_height(expr) or not expr.meta.root_names():
+        if not is_argument(expr):
             raise WrongType(
-                f"{at(item)}: `{plugin.readable}` has `{stored.readable}`, and a plugin takes a value of each row; "
-                "leave aggregating to it, and filter before"
+                f"{at(item)}: `{plugin.readable}` has `{stored.readable}`, and a plugin takes a value of each row of "
+                "one column; name each column, leave aggregating to the plugin, and filter before"
             )
         names.append(expr.meta.output_name())
     if len(set(names)) < len(names):

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import BadOption, WasmBadOutput, WasmMemoryLimit, WrongType
+from ..errors import BadOption, WasmBadOutput, WasmMemoryLimit, WrongType, located
 from .abi import DOORS, FUNCTIONS, PluginType
 from .hostcalls import HostFunctions
 from .plugin import Plugin
@@ -50,23 +50,24 @@ def aggregate(plugin: str | os.PathLike[str] | Mapping[str, Any] | Plugin, *colu
 
     >>> stream.agg(n=pl.len(), visitors=flare.wasm.aggregate("plugins/hll/plugin.json", "user_id"))  # doctest: +SKIP
     """
-    loaded = Plugin.load(plugin)
-    if loaded.config.type is not PluginType.AGGREGATOR:
-        raise BadOption(
-            f"plugin {loaded.name} is a {loaded.config.type.value}; aggregate takes a plugin of type Aggregator. "
-            f"A {loaded.config.type.value} goes into {DOORS[loaded.config.type]}"
-        )
-    if not columns:
-        raise BadOption(f"aggregate({loaded.name}) is given no column; name those that the plugin reads")
-    args = []
-    for column in columns:
-        if not isinstance(column, str | pl.Expr):
-            raise WrongType(
-                f"aggregate({loaded.name}) takes columns or expressions such as pl.col('x') * 2, not "
-                f"{type(column).__name__}"
+    with located("aggregate"):
+        loaded = Plugin.load(plugin)
+        if loaded.config.type is not PluginType.AGGREGATOR:
+            found = loaded.config.type
+            raise BadOption(
+                f"plugin {loaded.name} is a {found}; aggregate takes a plugin of type Aggregator. "
+                f"A {found} goes into {DOORS[found]}"
             )
-        args.append(pl.col(column) if isinstance(column, str) else column)
-    return AggregateCall(loaded, tuple(args), loaded.name)
+        if not columns:
+            raise BadOption(f"plugin {loaded.name} is given no column; name those that it reads")
+        for column in columns:
+            if not isinstance(column, str | pl.Expr):
+                raise WrongType(
+                    f"plugin {loaded.name} takes columns or expressions such as pl.col('x') * 2, not "
+                    f"{type(column).__name__}"
+                )
+    args = tuple(pl.col(column) if isinstance(column, str) else column for column in columns)
+    return AggregateCall(loaded, args, loaded.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,7 @@ class Session:
     def takes(self) -> int:
         """The formats that the plugin takes, as bits; an instance is started to know."""
         self._know()
-        assert self._takes is not None
-        return self._takes
+        return self._takes or 0
 
     def exports(self, name: str) -> bool:
         """Tell whether the plugin has an optional export; an instance is started to know."""
@@ -89,8 +88,9 @@ class Session:
 
     def _know(self) -> None:
         if self._takes is None:
-            with self.pool.guest():
-                pass
+            with self.pool.guest() as guest:
+                self._exports = frozenset(name for name in KNOWN if guest.has(name))
+                self._takes = guest.call("df_formats") & FORMATS
 
     def call(
         self,
@@ -229,14 +229,11 @@ class Session:
         version = guest.call("df_abi_version")
         if version != ABI_VERSION:
             raise WasmPluginLoad(f"it speaks version {version} of the interface, we {ABI_VERSION}", plugin=guest.name)
-        takes = guest.call("df_formats") & FORMATS
-        self._refuse_formats(guest, takes)
+        self._refuse_formats(guest, guest.call("df_formats") & FORMATS)
         if guest.has("plugin_init"):
             code = self.initialize(guest, self._settings)
             if code:
                 raise WasmConfiguration(str(self._reported(guest, code, named=False)), plugin=guest.name)
-        self._exports = frozenset(name for name in KNOWN if guest.has(name))
-        self._takes = takes
 
     def _refuse_formats(self, guest: Guest, takes: int) -> None:
         if not takes:
