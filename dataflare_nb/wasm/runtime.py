@@ -13,7 +13,7 @@ import polars as pl
 
 from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest
 from ..types import Clock
-from . import rows
+from . import json_rows
 from .abi import CALLABLE, FUNCTIONS, PluginType
 from .aggregator import GROUP
 from .alone import Alone
@@ -268,7 +268,7 @@ class Loaded:
             frame = session.answer(guest, address, function, call, untyped=True)
             return frame if as_frame else self._rows(frame, function)
         data = session.raw(guest, address, call)[1]
-        return rows.decoded(data) if kind == JSON else data
+        return json_rows.decoded(data) if kind == JSON else data
 
     def _aggregate(self, args: Any, as_frame: bool) -> Any:
         """Return the value over all rows, as one row."""
@@ -299,7 +299,7 @@ class Loaded:
                 plugin=self.plugin.name,
             )
         try:
-            return rows.untyped([dict(row) if isinstance(row, Mapping) else row for row in args])
+            return json_rows.untyped([dict(row) if isinstance(row, Mapping) else row for row in args])
         except WasmError as error:
             raise WasmRuntimeError(
                 f"it takes no JSON, so its arguments have to be rows: {error}", plugin=self.plugin.name
@@ -308,4 +308,4 @@ class Loaded:
     def _rows(self, frame: pl.DataFrame, function: str) -> Any:
         if function == FUNCTIONS[PluginType.FILTER] and frame.width == 1:
             return frame.to_series().to_list()
-        return msgspec.json.decode(rows.written(frame))
+        return msgspec.json.decode(json_rows.written(frame))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from wasm.compiled import DISTINCT, JOINED, WEIGHTED
+from wasm.guests import ANY_ECHO, FORMAT, plugin
 
 import dataflare_nb as flare
 from dataflare_nb.testing import Sleep, check_operator
 from dataflare_nb.wasm import aggregate
 
-from .helpers import CLICKS, operator, timed
+from .helpers import CLICKS, ROWS, operator, timed
 from .test_operators import KEYS, LATENESS, OPEN, WINDOWS, dealt_out
 
 V = pl.col("v").cast(pl.Int64)
@@ -57,6 +58,22 @@ def test_windows_of_plugins_with_results_each_second_keep_the_laws(window, laten
         )
     )
     check_operator(build, script, keys=["k"])
+
+
+STAGES = {
+    "a processor, Arrow C": (plugin(ANY_ECHO, extra=FORMAT, formats=4), {}),
+    "a processor, Arrow IPC": (plugin(ANY_ECHO, extra=FORMAT, formats=2), {}),
+    "a processor, JSON": (plugin(ANY_ECHO, extra=FORMAT, formats=1, schema=ROWS), {}),
+    "a transformer": (plugin(ANY_ECHO, kind="Transformer", extra=FORMAT, formats=6), {}),
+    "named columns": (plugin(ANY_ECHO, extra=FORMAT, formats=4), {"columns": ["v", "x"]}),
+    "to the dead letters": (plugin(ANY_ECHO, extra=FORMAT, formats=4), {"on_error": "dead_letter"}),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_of_plugins_keep_the_laws(name):
+    stage, options = STAGES[name]
+    check_operator(operator(lambda s: s.wasm(stage, **options)), CLICKS, keys=["k"], ordered=True, exact=True)
 
 
 def _keyed(stream: flare.Stream, keys: list[str]) -> flare.Stream:

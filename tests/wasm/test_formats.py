@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from polars.testing.parametric import column, dataframes
 
-from dataflare_nb.errors import WasmBadOutput, WasmError
+import dataflare_nb as flare
+from dataflare_nb.errors import StageFailed, WasmBadOutput, WasmConfiguration, WasmError
 from dataflare_nb.wasm import Session, ipc, json_rows
 from dataflare_nb.wasm.formats import choose
 
@@ -207,3 +208,62 @@ def test_a_stream_with_a_few_bytes_changed_is_read_or_refused(data: st.DataObjec
     except WasmBadOutput:
         return
     assert frame.to_dicts() is not None
+
+
+# In streams
+
+NESTED_ROWS = pl.DataFrame(
+    {
+        "tags": [["a"], None, []],
+        "at": [{"x": 1, "y": 2.5}, None, {"x": None, "y": 0.0}],
+        "price": ["1.50", None, "2.25"],
+    }
+).with_columns(pl.col("price").cast(pl.Decimal(10, 2)))
+
+
+def test_nested_columns_go_through_a_stage_by_ipc():
+    echo = plugin(ANY_ECHO, extra=FORMAT, formats=IPC | C)
+    stream = flare.from_frame(NESTED_ROWS).wasm(echo)
+    assert stream.schema == NESTED_ROWS.schema
+    assert_frame_equal(stream.collect(), NESTED_ROWS)
+    only_c = plugin(ANY_ECHO, extra=FORMAT, formats=C)
+    with pytest.raises(WasmError, match=r"column `tags` is List\(String\), .* this one takes Arrow C data"):
+        flare.from_frame(NESTED_ROWS).wasm(only_c)
+
+
+def test_a_stage_may_speak_json_if_it_names_its_columns():
+    frame = pl.DataFrame({"day": [dt.date(2026, 1, 1), None], "n": [1, 2]})
+    named = plugin(ANY_ECHO, extra=FORMAT, formats=JSON, schema=frame.schema)
+    stream = flare.from_frame(frame).wasm(named)
+    assert stream.schema == frame.schema
+    assert_frame_equal(stream.collect(), frame)
+    with pytest.raises(WasmConfiguration, match=r"wasm at .* it answers in JSON, which has no types; name its columns"):
+        flare.from_frame(frame).wasm(plugin(ANY_ECHO, extra=FORMAT, formats=JSON))
+    with pytest.raises(StageFailed, match="column `x` holds NaN or infinity"):
+        odd = flare.from_frame(pl.DataFrame({"x": [float("nan")]}))
+        odd.wasm(plugin(ANY_ECHO, extra=FORMAT, formats=JSON, schema={"x": "Float64"})).collect()
+
+
+def test_a_filter_may_answer_in_json():
+    mask = "[true,null,false,true]"
+    many = "(i32.gt_u (local.get $n) (i32.const 2))"
+    work = f"""(i32.store (i32.const 16) (select (i32.const 256) (i32.const 300) {many}))
+      (i32.store (i32.const 20) (select (i32.const {len(mask)}) (i32.const 2) {many}))
+      (i32.store (i32.const 24) (i32.const 1)) (i32.const 16)"""
+    data = f'(data (i32.const 256) "{mask}") (data (i32.const 300) "[]")'
+    keeps = plugin(work, kind="Filter", extra=FORMAT + data, formats=JSON)
+    frame = pl.DataFrame({"n": [1, 2, 3, 4]})
+    assert flare.from_frame(frame).wasm(keeps).collect()["n"].to_list() == [1, 4]
+    with pytest.raises(StageFailed, match="returned 4 rows for 3"):
+        flare.from_frame(frame[:3]).wasm(keeps).collect()
+
+
+def test_what_a_plugin_did_in_a_job_is_seen():
+    echo = plugin(ANY_ECHO, extra=FORMAT, formats=IPC | C, name="echo")
+    frame = pl.DataFrame({"n": range(1000)})
+    job = flare.from_frame(frame).wasm(echo).run("seen").wait()
+    row = job.plugins().row(0, named=True)
+    assert (row["plugin"], row["rows_in"], row["rows_out"], row["errors"]) == ("echo", 1000, 1000, 0)
+    assert row["calls"] >= 1
+    assert row["memory_peak"] >= 65536
+    assert job.read().nodes[row["stage"]].counters["echo/calls"] == row["calls"]
