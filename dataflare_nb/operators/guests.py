@@ -23,7 +23,12 @@ def invalid(rows: Batch, reasons: Sequence[str] | pl.Series) -> Side:
 
 
 def check_on_error(on_error: str, allowed: Sequence[str] = POLICIES) -> None:
-    """Refuse a policy that is not known."""
+    """Refuse a policy that is not known, and say why rows are never skipped."""
+    if on_error == "skip":
+        raise BadOption(
+            "on_error='skip' is not offered, since rows would be lost in silence; on_error='dead_letter' sends them to "
+            ".invalid, which nobody has to read"
+        )
     if on_error not in allowed:
         raise BadOption(f"on_error={on_error!r} is not {listing(map(repr, allowed))}.{nearest(on_error, allowed)}")
 

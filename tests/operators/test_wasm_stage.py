@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,12 @@ def test_a_udf_stage_checks_columns_before_anything_runs():
         UdfStage(doubled.kernel, ["a", "b"])
     with pytest.raises(BadOption, match=r"on_error='dead-letter' is not .* Did you mean `dead_letter`?"):
         UdfStage(doubled.kernel, ["delay"], on_error="dead-letter")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stage", [partial(UdfStage, doubled.kernel, ["delay"]), partial(WasmStage, CARRIER)])
+def test_rows_are_not_skipped_in_silence(stage: Any):
+    with pytest.raises(BadOption, match=r"on_error='skip' is not offered, since rows would be lost .*'dead_letter'"):
+        stage(on_error="skip")
 
 
 def test_a_failing_row_of_a_udf_fails_the_batch_or_goes_aside(opened: Any):
