@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,12 @@ def test_a_host_has_one_spelling_or_none(text: str, host: str | None):
 
 def test_an_address_with_a_scope_is_none():
     assert address_of("fe80::1%eth0") is None
+
+
+def test_the_policy_of_the_documentation_holds():
+    text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    block = text.partition('    "security_policy": ')[2].partition("\n\n")[0]
+    policy = SecurityPolicy.load(json.loads(block))
+    assert policy.allow_network
+    assert policy.allow_file_system
+    assert policy.allow_env_vars
