@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
-import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 import polars as pl
 
 from . import dtypes
-from .errors import BadOption, WrongType, listing, located, user_line
+from .errors import BadOption, WrongType, listing, located, shown, user_line
 from .wasm.aggregator import AggregateCall
 from .wasm.udf import Udf, UdfCall
+
+_CONSTANTS = bool | int | float | bytes | Decimal | dt.date | dt.time | dt.timedelta
 
 
 def flat(values: Iterable[Any]) -> list[Any]:
@@ -35,14 +37,26 @@ def expression(step: str, value: Any) -> pl.Expr:
     if isinstance(value, AggregateCall):
         raise WrongType(f"{at}: {value.name} is an aggregation by a plugin, which goes into .window(...).agg(...)")
     if callable(value) and not isinstance(value, pl.Series | type):
-        name = getattr(value, "__name__", repr(value))
+        name = called(value)
         polars = (getattr(value, "__module__", None) or "").startswith("polars")
         raise WrongType(
             f"{at}: `{name}` is a function; " + (f"call it: {name}()" if polars else "use map_batches, or @flare.udf")
         )
-    if not isinstance(value, bool | int | float | bytes | Decimal | dt.date | dt.time | dt.timedelta | None):
+    if not isinstance(value, _CONSTANTS | NoneType):
         raise WrongType(f"{at} takes expressions such as pl.col('x') * 2, not {type(value).__name__}")
     return pl.lit(value)
+
+
+def constant(step: str, name: str, value: Any) -> Any:
+    """Return what a column is compared with by `name=value`: an expression, or a constant, text among them."""
+    if value is None:
+        raise BadOption(
+            f"{step} at {user_line()}: {name}=None is never true, as null equals nothing; "
+            f"use pl.col({name!r}).is_null()"
+        )
+    if not isinstance(value, pl.Expr | str | list | _CONSTANTS):
+        raise WrongType(f"{step} at {user_line()}: {name}={shown(value)} is not a value that a column can have")
+    return value
 
 
 def outputs(expr: pl.Expr, schema: pl.Schema) -> list[str]:
@@ -62,7 +76,7 @@ def names(step: str, columns: Iterable[Any], schema: pl.Schema) -> tuple[str, ..
         elif isinstance(column, str):
             found.append(column)
         else:
-            raise BadOption(f"{step} at {user_line()} takes names of columns, not {column!r}")
+            raise BadOption(f"{step} at {user_line()} takes names of columns, not {shown(column)}")
     if not found:
         raise BadOption(f"{step} at {user_line()} names no column; the stream has {listing(schema)}")
     return tuple(dict.fromkeys(found))
@@ -78,28 +92,28 @@ def time_zone(zone: str | None) -> str | None:
     """Refuse a time zone that Polars does not know."""
     if zone is not None:
         try:
+            if not zone:
+                raise TypeError("no name")
             pl.Series([0]).cast(pl.Datetime("us", zone)).dt.replace_time_zone(None)
         except (pl.exceptions.PolarsError, TypeError):
-            raise BadOption(f"time_zone={zone!r} is not a time zone such as 'America/New_York'") from None
+            raise BadOption(f"time_zone={shown(zone)} is not a time zone such as 'America/New_York'") from None
     return zone
-
-
-def path(step: str, value: Any) -> str:
-    """Read a path, a str or a Path."""
-    if not isinstance(value, str | os.PathLike):
-        raise WrongType(f"{step} at {user_line()} takes a path, a str or a Path, not {value!r}")
-    return str(value)
 
 
 def function(step: str, value: Any, wanted: str) -> Any:
     """Refuse what is no function, and what makes only a coroutine or a generator when called, and does nothing."""
     if not callable(value):
-        raise WrongType(f"{step} at {user_line()}: {value!r} is not a function {wanted}")
+        raise WrongType(f"{step} at {user_line()}: {shown(value)} is not a function {wanted}")
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    called = getattr(type(value), "__call__", None)  # noqa: B004 - the function itself is wanted
-    if any(kind(each) for kind in kinds for each in (value, called)):
-        name = getattr(value, "__name__", type(value).__name__)
+    inside = getattr(type(value), "__call__", None)  # noqa: B004 - the function itself is wanted
+    if any(kind(each) for kind in kinds for each in (value, inside)):
+        name = called(value)
         raise WrongType(
             f"{step} at {user_line()}: `{name}` is async or yields; it has to be a plain function that returns"
         )
     return value
+
+
+def called(function: Any) -> str:
+    """Return how a function is called in messages."""
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -5,7 +5,7 @@ Catch as much of it as you mean to:
     DataflareError
     |-- GraphError                     a mistake in the description, raised at the line that made it
     |   |-- UnknownColumn              a column the stream does not have
-    |   |-- WrongType                  an expression, key or time of a type that does not fit
+    |   |-- WrongType                  an expression, key, time or argument of a type that does not fit
     |   |-- MissingEventTime           event time is needed and not declared (or was overwritten)
     |   |-- UnwindowedAggregate        an aggregation over a stream that never ends
     |   |-- BadWindow                  a window that cannot be
@@ -37,16 +37,13 @@ Catch as much of it as you mean to:
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
 
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DataflareError(Exception):
@@ -62,7 +59,7 @@ class UnknownColumn(GraphError):  # noqa: N818 - the names are the product's, se
 
 
 class WrongType(GraphError):  # noqa: N818
-    """An expression, key or time of a type that does not fit."""
+    """An expression, key, time or argument of a type that does not fit."""
 
 
 class MissingEventTime(GraphError):  # noqa: N818
@@ -201,6 +198,19 @@ def told(error: BaseException) -> str:
         return f"it cannot be shown, {type(error).__name__}.__str__ fails"
 
 
+def shown(value: object, most: int = 60) -> str:
+    """Return a value for a message: on one line, cut when it is long, whatever its `__repr__` does.
+
+    >>> shown("x" * 1000, most=8)
+    "'xxxxxx…"
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean `x`?` for the closest spelling, or nothing.
 
@@ -261,22 +271,3 @@ class located:  # noqa: N801 - reads as a word: `with located("filter"):`
             for prefix in (self._step, self._step.replace("_", " ").split()[-1]):
                 told = told.removeprefix(f"{prefix}: ")
             error.args = (f"{self._step} at {self.where}: {told}", *error.args[1:])
-
-
-def spelled(function: F) -> F:
-    """Refuse keywords that a function of the public face does not have, with the nearest that it has."""
-    code = function.__code__
-    first = int(code.co_varnames[:1] == ("self",))
-    known = code.co_varnames[first : code.co_argcount + code.co_kwonlyargcount]
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        for name in options:
-            if name not in known:
-                raise BadOption(
-                    f"{function.__name__} at {user_line()} has no option `{name}`; it has {listing(known, most=30)}."
-                    + nearest(name, known)
-                )
-        return function(*args, **options)
-
-    return call  # type: ignore[return-value]

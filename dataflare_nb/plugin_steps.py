@@ -23,8 +23,8 @@ from .wasm.plugin import Plugin
 from .wasm.reading import PluginSource
 from .wasm.writing import PluginSink
 
-PluginLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Plugin"
-Step: TypeAlias = "tuple[node.AnyNode, Mapping[str, Any]]"
+PluginLike: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Plugin
+Step: TypeAlias = tuple[node.AnyNode, Mapping[str, Any]]
 
 
 def wasm(

@@ -12,14 +12,16 @@ import polars as pl
 from . import dtypes, plugin_steps
 from .connectors.frame import as_frame
 from .connectors.registry import make_source, source_options
-from .errors import BadOption, WrongType, located, spelled
+from .errors import BadOption, WrongType, located
 from .graph import Graph, fingerprint, node
 from .plugin_steps import PluginLike
+from .signature import held
 from .stream import Stream
 
 Paths = str | Path | Sequence[str | Path]
 
 
+@held
 def read(source: str, *, blobs: Mapping[str, Any] | None = None, **options: Any) -> Stream:
     """Read from a registered source by its name. `blobs` holds what its options name.
 
@@ -29,7 +31,7 @@ def read(source: str, *, blobs: Mapping[str, Any] | None = None, **options: Any)
     return _read(f"read {source}", source, options, blobs or {})
 
 
-@spelled
+@held
 def read_parquet(
     path: Paths,
     *,
@@ -47,7 +49,7 @@ def read_parquet(
     return _files("parquet", path, columns=columns, splits=splits, watch=watch, watch_interval=watch_interval)
 
 
-@spelled
+@held
 def read_ipc(
     path: Paths,
     *,
@@ -63,7 +65,7 @@ def read_ipc(
     return _files("ipc", path, columns=columns, splits=splits, watch=watch, watch_interval=watch_interval)
 
 
-@spelled
+@held
 def read_csv(
     path: Paths,
     *,
@@ -111,7 +113,7 @@ def read_csv(
     )
 
 
-@spelled
+@held
 def read_ndjson(
     path: Paths,
     *,
@@ -141,7 +143,7 @@ def read_ndjson(
     )
 
 
-@spelled
+@held
 def read_wasm(plugin: PluginLike, *, splits: Sequence[str] | None = None, bounded: bool = True) -> Stream:
     """Read from a Source plugin: a `plugin.json`, the same as a dict, or a `Plugin`.
 
@@ -153,7 +155,7 @@ def read_wasm(plugin: PluginLike, *, splits: Sequence[str] | None = None, bounde
     return Stream(graph, head)
 
 
-@spelled
+@held
 def from_frame(frame: Any) -> Stream:
     """Stream a frame that is already in memory: Polars, pandas, pyarrow, DuckDB, or anything that speaks Arrow.
 
@@ -167,7 +169,7 @@ def from_frame(frame: Any) -> Stream:
         return _read("from_frame", "frame", {"frame": key}, {key: table})
 
 
-@spelled
+@held
 def from_frames(frames: Iterable[Any]) -> Stream:
     """Stream several frames of one schema, each a split with a watermark of its own.
 
@@ -184,7 +186,7 @@ def from_frames(frames: Iterable[Any]) -> Stream:
         return _read("from_frames", "frame", {"frames": keys}, dict(zip(keys, tables, strict=True)))
 
 
-@spelled
+@held
 def rate(rows_per_second: float = 1.0, *, rows: int | None = None, splits: int = 1, seed: int | None = None) -> Stream:
     """Make rows at a steady rate, with `value` and `timestamp`: for trying things out. Without `rows`, for ever.
 
@@ -196,17 +198,8 @@ def rate(rows_per_second: float = 1.0, *, rows: int | None = None, splits: int =
 
 
 def _files(source: str, path: Paths, **options: Any) -> Stream:
-    step = f"read_{source}"
-    with located(step):
-        paths = [_path(each) for each in path] if isinstance(path, list | tuple) else _path(path)
-    return _read(step, source, {"path": paths, **options}, {})
-
-
-def _path(path: Any) -> str:
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-    if not isinstance(text, str):
-        raise BadOption(f"path={path!r} is not a path; give text, a Path, or a list of these")
-    return text
+    paths = os.fspath(path) if isinstance(path, str | os.PathLike) else [os.fspath(each) for each in path]
+    return _read(f"read_{source}", source, {"path": paths, **options}, {})
 
 
 def _read(step: str, source: str, options: Mapping[str, Any], blobs: Mapping[str, Any]) -> Stream:

@@ -10,8 +10,8 @@ import polars as pl
 
 from . import arguments, dtypes
 from .connectors.registry import sink_options
-from .errors import BadOption, BadWindow, WrongType, listing, located, told, user_line
-from .expr import Expr, expand
+from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, nearest, shown, told, user_line
+from .expr import Expr, expand, readable
 from .graph import Edge, fingerprint, node
 from .wasm.udf import UdfCall
 from .windows import DurationLike, EarlySpec, WindowSpec, microseconds
@@ -19,6 +19,7 @@ from .windows import DurationLike, EarlySpec, WindowSpec, microseconds
 Step: TypeAlias = "tuple[node.AnyNode, Mapping[str, Any]]"
 Exprs: TypeAlias = "type[node.Select] | type[node.WithColumns] | type[node.Filter] | type[node.Aggregate]"
 _LIVE_IDLE_TIMEOUT = 5_000_000
+_MOST_ROWS = 1 << 62
 
 
 def exprs(kind: Exprs, made: Sequence[pl.Expr]) -> Step:
@@ -36,14 +37,27 @@ def exprs(kind: Exprs, made: Sequence[pl.Expr]) -> Step:
 
 def rename(columns: Mapping[str, str] | Callable[[str], str], schema: pl.Schema) -> Step:
     """Return a step that renames by a mapping, or by a function of the name."""
+    where = user_line()
     if callable(columns):
-        columns = {name: columns(name) for name in schema}
+        columns = _renamed(columns, schema)
     if not isinstance(columns, Mapping) or not columns:
-        raise BadOption(f"rename at {user_line()} takes a mapping such as {{'old': 'new'}}, not {columns!r}")
+        raise BadOption(f"rename at {where} takes a mapping such as {{'old': 'new'}}, not {shown(columns)}")
     for name in (*columns, *columns.values()):
         if not isinstance(name, str):
-            raise BadOption(f"rename at {user_line()}: {name!r} is not a name")
-    return node.Rename(columns=dict(columns), where=user_line()), {}
+            raise BadOption(f"rename at {where}: {shown(name)} is not a name")
+    return node.Rename(columns=dict(columns), where=where), {}
+
+
+def _renamed(function: Callable[[str], str], schema: pl.Schema) -> dict[str, str]:
+    made: dict[str, str] = {}
+    for name in schema:
+        try:
+            made[name] = function(name)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {told(error)}"
+            name_of = arguments.called(function)
+            raise WrongType(f"rename at {user_line()}: {name_of} failed on {name!r} ({reason})") from error
+    return made
 
 
 def cast(types: Any, strict: bool, schema: pl.Schema) -> Step:
@@ -60,12 +74,14 @@ def map_batches(function: Any, wanted: Mapping[str, Any] | None, schema: pl.Sche
     """Return a step of a Python function; without a schema it is tried on a frame without rows."""
     arguments.function("map_batches", function, "from frame to frame")
     made = arguments.types("map_batches", wanted) if wanted is not None else _tried(function, schema)
+    if not made:
+        raise BadOption(f"map_batches at {user_line()} leaves no column; keep at least one")
     key = fingerprint.of_function(function)
     return node.MapBatches(function=key, schema=dtypes.to_json(made), where=user_line()), {key: function}
 
 
 def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema) -> pl.Schema:
-    name = getattr(function, "__name__", type(function).__name__)
+    name = arguments.called(function)
     at = f"map_batches at {user_line()}"
     try:
         got = function(pl.DataFrame(schema=schema))
@@ -92,17 +108,15 @@ def event_time(
 ) -> Step:
     """Return a step that declares event time."""
     with located("event_time") as where:
-        if not isinstance(column, str):
-            raise BadOption(f"it takes the name of a column, not {column!r}; compute it before, in with_columns")
         slack = microseconds(max_out_of_orderness, "max_out_of_orderness")
         if idle_timeout == "auto":
             idle = None if edge.bounded else _LIVE_IDLE_TIMEOUT
         else:
             idle = None if idle_timeout is None else microseconds(idle_timeout, "idle_timeout")
         if unit is not None and unit not in ("s", "ms", "us", "ns"):
-            raise BadOption(f"unit={unit!r}; it is 's', 'ms', 'us' or 'ns'")
-        if watermark_every is not None and (type(watermark_every) is not int or watermark_every < 1):
-            raise BadOption(f"watermark_every={watermark_every!r}; it is a number of rows, at least 1")
+            raise BadOption(f"unit={shown(unit)}; it is 's', 'ms', 'us' or 'ns'")
+        if watermark_every is not None and not 1 <= watermark_every <= _MOST_ROWS:
+            raise BadOption(f"watermark_every={watermark_every}; it is a number of rows, at least 1")
         item = node.EventTime(
             column=column,
             max_out_of_orderness=slack,
@@ -115,13 +129,52 @@ def event_time(
     return item, {}
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of keys, and the expressions that have to be computed before."""
+
+    names: tuple[str, ...]
+    computed: tuple[pl.Expr, ...]
+
+
+def keys(values: Sequence[Any], named: Mapping[str, Any], schema: pl.Schema) -> Keys:
+    """Take keys apart. A name is one column; an expression may give several."""
+    at = f"key_by at {user_line()}"
+    if not values and not named:
+        raise BadOption(f"{at} names no column; for one result over all rows leave key_by out")
+    names: list[str] = []
+    computed: list[pl.Expr] = []
+    for name, value in [*((None, value) for value in values), *named.items()]:
+        if isinstance(value, str) and name in (None, value):
+            names.append(value)
+            continue
+        if not isinstance(value, pl.Expr | str | UdfCall) and not callable(value):
+            raise WrongType(
+                f"{at} takes columns, not {shown(value)}, which is the same for all rows; "
+                "for one result over all rows leave key_by out"
+            )
+        for expr in expand(_named("key_by", value, name), schema):
+            found = arguments.outputs(expr, schema)
+            if expr.meta.has_multiple_outputs() and not found:
+                raise UnknownColumn(f"{at}: `{readable(str(expr))}` is no column; the stream has {listing(schema)}")
+            names += found
+            if not (expr.meta.is_column() or _selects_itself(expr)):
+                computed.append(expr)
+    return Keys(tuple(names), tuple(computed))
+
+
+def _selects_itself(expr: pl.Expr) -> bool:
+    """Tell whether this is `pl.col("x").alias("x")`, as expanding a selector gives."""
+    return expr.meta.undo_aliases().meta.is_column() and expr.meta.root_names() == [expr.meta.output_name()]
+
+
 def window(window: WindowSpec, allowed_lateness: DurationLike, early: EarlySpec | None) -> Step:
     """Return a step that says over which windows the next aggregation goes."""
     with located("window") as where:
         if not isinstance(window, WindowSpec):
-            raise BadWindow(f"{window!r} is not a window; use flare.tumbling('1h'), flare.hopping, flare.session ...")
+            raise BadWindow(f"{shown(window)} is not a window; use flare.tumbling('1h'), hopping, session ...")
         if early is not None and not isinstance(early, EarlySpec):
-            raise BadWindow(f"early={early!r}; use flare.every('1s') or flare.after_count(100)")
+            raise BadWindow(f"early={shown(early)}; use flare.every('1s') or flare.after_count(100)")
         lateness = microseconds(allowed_lateness, "allowed_lateness")
     return node.Window(window=window, allowed_lateness=lateness, early=early, where=where), {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +14,23 @@ import polars as pl
 from . import arguments, habits, plugin_steps, running, steps
 from .connectors.memory import MemoryBuffer
 from .engine import Job
-from .errors import BadOption, GraphError, WrongType, located, spelled, user_line
+from .errors import BadOption, GraphError, WrongType, located, user_line
 from .expr import expand
 from .graph import Edge, Graph, draw, fingerprint, node
 from .runtime.plan import explain
+from .signature import held, public
 from .types import Clock
 from .wasm.aggregator import AggregateCall
 from .wasm.plugin import Plugin
 from .wasm.udf import UdfCall
 from .windows import DurationLike, EarlySpec, WindowSpec
 
-Column: TypeAlias = "str | pl.Expr | UdfCall"
-Aggregation: TypeAlias = "pl.Expr | AggregateCall"
-PathLike: TypeAlias = "str | Path"
+Column: TypeAlias = str | pl.Expr | UdfCall
+Aggregation: TypeAlias = pl.Expr | AggregateCall
+PathLike: TypeAlias = str | Path
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A stream of rows, described and not yet running. Each method returns a new one.
@@ -85,7 +88,7 @@ class Stream:
                 stream = stream._then(*steps.udf(predicate, None))
             else:
                 exprs += expand(arguments.expression("filter", predicate), self.schema)
-        exprs += [pl.col(name) == value for name, value in equal_to.items()]
+        exprs += [pl.col(name) == arguments.constant("filter", name, value) for name, value in equal_to.items()]
         return stream._then(*steps.exprs(node.Filter, exprs)) if exprs or stream is self else stream
 
     def drop(self, *columns: str | pl.Expr | Iterable[str]) -> Stream:
@@ -106,7 +109,6 @@ class Stream:
         """
         return self._then(*steps.rename(columns, self.schema))
 
-    @spelled
     def cast(self, dtypes: Mapping[str, Any] | Any, *, strict: bool = True) -> Stream:
         """Change the types of columns, or of all. A value that does not fit fails the job, or is null if not `strict`.
 
@@ -136,7 +138,6 @@ class Stream:
 
     # Functions
 
-    @spelled
     def map_batches(
         self, function: Callable[[pl.DataFrame], pl.DataFrame], *, schema: Mapping[str, Any] | None = None
     ) -> Stream:
@@ -152,7 +153,6 @@ class Stream:
         """
         return self._then(*steps.map_batches(function, schema, self.schema))
 
-    @spelled
     def wasm(
         self,
         plugin: PathLike | Mapping[str, Any] | Plugin,
@@ -198,7 +198,6 @@ class Stream:
 
     # Time, keys, windows
 
-    @spelled
     def event_time(
         self,
         column: str,
@@ -229,24 +228,19 @@ class Stream:
             )
         )
 
-    def key_by(self, *keys: str | pl.Expr | Iterable[str | pl.Expr], **named: pl.Expr) -> Stream:
+    def key_by(self, *keys: str | pl.Expr | Iterable[str | pl.Expr], **named: str | pl.Expr) -> Stream:
         """Say which columns tell the rows of one thing from those of another. Expressions are computed first.
+
+        A name is one column, whatever it looks like; for a pattern write `pl.col("^user_.*$")` or a selector.
 
         >>> import dataflare_nb as flare
         >>> flare.from_frame(pl.DataFrame({"a": [1]})).key_by("a", odd=pl.col("a") % 2).edge.keys
         ('a', 'odd')
         """
-        exprs = [arguments.expression("key_by", key) for key in arguments.flat(keys)]
-        exprs += [arguments.expression("key_by", key).alias(name) for name, key in named.items()]
-        if not exprs:
-            raise BadOption(f"key_by at {user_line()} names no column; for one result over all rows leave key_by out")
-        exprs = [single for expr in exprs for single in expand(expr, self.schema)]
-        computed = [e for e in exprs if not (e.meta.is_column() or _selects_itself(e))]
-        stream = self._then(*steps.exprs(node.WithColumns, computed)) if computed else self
-        names = [name for e in exprs for name in arguments.outputs(e, stream.schema)]
-        return stream._then(node.KeyBy(keys=tuple(names), where=user_line()))
+        found = steps.keys(arguments.flat(keys), named, self.schema)
+        stream = self._then(*steps.exprs(node.WithColumns, found.computed)) if found.computed else self
+        return stream._then(node.KeyBy(keys=found.names, where=user_line()))
 
-    @spelled
     def window(
         self, window: WindowSpec, *, allowed_lateness: DurationLike = "0s", early: EarlySpec | None = None
     ) -> Stream:
@@ -355,7 +349,6 @@ class Stream:
 
     # Running
 
-    @spelled
     def collect(
         self, *, workers: int | None = None, clock: Clock | None = None, progress: bool = False
     ) -> pl.DataFrame:
@@ -367,7 +360,6 @@ class Stream:
         """
         return running.collect(self.graph, self.head, workers=workers, clock=clock, progress=progress)
 
-    @spelled
     def run(
         self,
         name: str | None = None,
@@ -400,22 +392,22 @@ class Stream:
 
         Options: `mode` ("error", "overwrite", "append"), `compression`, `max_rows_per_file`, `max_bytes_per_file`.
         """
-        return self._write("write_parquet", "parquet", {"path": arguments.path("write_parquet", path), **options}, {})
+        return self._write("write_parquet", "parquet", {"path": os.fspath(path), **options}, {})
 
     def write_csv(self, path: PathLike, **options: Any) -> Stream:
         """Write CSV: one file if `path` ends in .csv, else a folder of parts.
 
         Options: `mode`, `include_header`, `separator`, `max_rows_per_file`, `max_bytes_per_file`.
         """
-        return self._write("write_csv", "csv", {"path": arguments.path("write_csv", path), **options}, {})
+        return self._write("write_csv", "csv", {"path": os.fspath(path), **options}, {})
 
     def write_ndjson(self, path: PathLike, **options: Any) -> Stream:
         """Write one JSON object per line. Options: `mode`, `max_rows_per_file`, `max_bytes_per_file`."""
-        return self._write("write_ndjson", "ndjson", {"path": arguments.path("write_ndjson", path), **options}, {})
+        return self._write("write_ndjson", "ndjson", {"path": os.fspath(path), **options}, {})
 
     def write_ipc(self, path: PathLike, **options: Any) -> Stream:
         """Write Arrow IPC (Feather). Options: `mode`, `compression`, `max_rows_per_file`, `max_bytes_per_file`."""
-        return self._write("write_ipc", "ipc", {"path": arguments.path("write_ipc", path), **options}, {})
+        return self._write("write_ipc", "ipc", {"path": os.fspath(path), **options}, {})
 
     def to_memory(self, buffer: MemoryBuffer) -> Stream:
         """Append the rows to a `MemoryBuffer` of yours."""
@@ -475,7 +467,7 @@ class Stream:
         return stream
 
 
-@spelled
+@held
 def run(
     *streams: Stream,
     name: str | None = None,
@@ -497,8 +489,3 @@ def run(
     return running.run(
         graph, heads, name=name, workers=workers, latency=latency, commit_every=commit_every, clock=clock
     )
-
-
-def _selects_itself(expr: pl.Expr) -> bool:
-    """Tell whether this is `pl.col("x").alias("x")`, as expanding a selector gives."""
-    return expr.meta.undo_aliases().meta.is_column() and expr.meta.root_names() == [expr.meta.output_name()]

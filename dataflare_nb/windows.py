@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from .errors import BadOption, BadWindow, located, spelled
+from .errors import BadOption, BadWindow, located, shown
+from .signature import spelled
 
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _UNIT_DAYS = {"d": 1, "w": 7}
@@ -21,8 +22,6 @@ _LONGEST_DAYS = 10_000 * 366
 _MOST_WINDOWS = 100_000
 
 DAY_US = 86_400_000_000
-
-DurationLike: TypeAlias = "str | timedelta | Duration"
 
 
 class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,24 +46,24 @@ class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(value, timedelta):
             return cls._from_us(value // timedelta(microseconds=1), what)
         if not isinstance(value, str):
-            raise BadOption(f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' or a timedelta")
+            raise BadOption(f"{what} is {shown(value)}; write it as '5s', '10m', '1h', '1d' or a timedelta")
         if value == "0":
             return cls("0s")
         if value.startswith("-"):
-            raise BadOption(f"{what} is {value!r}; it cannot be negative")
+            raise BadOption(f"{what} is {shown(value)}; it cannot be negative")
         parts = _PART.findall(value)
         if not parts or "".join(n + u for n, u in parts) != value:
             raise BadOption(
-                f"{what} is {value!r}; write it as '5s', '10m', '1h', '1d' (units: us ms s m h d w mo q y) "
+                f"{what} is {shown(value)}; write it as '5s', '10m', '1h', '1d' (units: us ms s m h d w mo q y) "
                 "or a timedelta"
             )
         us = sum(int(n) * _UNITS_US.get(u, 0) for n, u in parts)
         days = sum(int(n) * _UNIT_DAYS.get(u, 0) for n, u in parts)
         months = sum(int(n) * _UNIT_MONTHS.get(u, 0) for n, u in parts)
         if us + days * DAY_US + months * 31 * DAY_US >= _LIMIT_US:
-            raise BadOption(f"{what} is {value!r}, longer than event time can count")
+            raise BadOption(f"{what} is {shown(value)}, longer than event time can count")
         if months and (us or days):
-            raise BadOption(f"{what} is {value!r}; months do not mix with smaller units")
+            raise BadOption(f"{what} is {shown(value)}; months do not mix with smaller units")
         if not (us or days or months):
             return cls("0s")
         return cls(value, us=us, days=days, months=months)
@@ -102,6 +101,9 @@ class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.months:
             raise BadOption(f"{what} is '{self.text}'; months and years have no fixed length here, use days or less")
         return self.us + self.days * DAY_US
+
+
+DurationLike: TypeAlias = str | timedelta | Duration
 
 
 def microseconds(value: DurationLike, what: str) -> int:
@@ -374,7 +376,7 @@ def _refuse_crowd(size: Duration, step: Duration, name: str) -> None:
 
 def _rows(n: int) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise BadWindow(f"n is {n!r}; it is a number of rows, at least 1")
+        raise BadWindow(f"n is {shown(n)}; it is a number of rows, at least 1")
     return n
 
 

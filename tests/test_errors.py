@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import dataflare_nb as flare
 from dataflare_nb import errors
-from dataflare_nb.errors import listing, located, nearest, spelled, user_line
+from dataflare_nb.errors import listing, located, nearest, shown, user_line
 
 
 def the_tree() -> dict[str, str]:
@@ -107,16 +108,17 @@ def test_a_place_is_put_before_what_has_none_and_only_once() -> None:
         raise ValueError("other")
 
 
-def test_a_misspelt_keyword_of_ours_is_named() -> None:
-    @spelled
-    def paint(self: Any = None, *, colour: str = "red") -> str:
-        return colour
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
 
-    assert paint(colour="blue") == "blue"
-    with pytest.raises(
-        errors.BadOption, match=r"paint at .* has no option `color`; it has colour\. Did you mean `colour`\?"
-    ):
-        paint(color="blue")
+
+def test_a_value_is_shown_on_one_line_and_cut_and_never_fails() -> None:
+    assert shown("a\nb") == "'a\\nb'"
+    assert shown(pl.DataFrame({"a": [1]})).startswith("shape: (1, 1)")
+    assert "\n" not in shown(pl.DataFrame({"a": [1]}))
+    assert len(shown("x" * 10_000)) == 60
+    assert shown(Mute()) == "<Mute>"
 
 
 # In a notebook

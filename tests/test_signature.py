@@ -1,0 +1,114 @@
+"""A call of the public face is held to its signature before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from dataflare_nb.errors import BadOption, WrongType
+from dataflare_nb.signature import held, public, spelled
+
+
+@spelled
+def paint(wall: Any, *, colour: str = "red") -> str:
+    return colour
+
+
+@held
+def build(
+    name: str,
+    floors: int = 1,
+    height: float | None = None,
+    *,
+    roof: Literal["flat", "steep"] = "flat",
+    plan: str | Path = "plan.txt",
+    rooms: Sequence[str] | None = None,
+    cellar: bool = False,
+    owners: Mapping[str, Any] | None = None,
+    neighbour: object = None,
+    **more: Any,
+) -> str:
+    return name
+
+
+@public
+class House:
+    def enter(self, times: int = 1) -> int:
+        return self._steps(times)
+
+    def _steps(self, times: Any) -> int:
+        return int(times)
+
+
+def test_a_misspelt_keyword_is_told_the_nearest() -> None:
+    assert paint("north", colour="blue") == "blue"
+    with pytest.raises(
+        BadOption,
+        match=r"^paint at test_signature.py, line \d+ has no option `color`; "
+        r"it has wall, colour\. Did you mean `colour`\?$",
+    ):
+        paint("north", color="blue")
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: paint(), "missing a required argument: 'wall'; it takes wall, colour"),
+        (lambda: paint(1, 2), "too many positional arguments"),
+        (lambda: paint(1, wall=2), "multiple values for argument 'wall'"),
+        (lambda: House().enter(1, 2), "too many positional arguments; it takes times"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_told_what_there_is(call: Any, says: str) -> None:
+    with pytest.raises(BadOption, match=rf"at test_signature.py, line \d+: {says}"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("name", 5, "a str"),
+        ("name", None, "a str"),
+        ("name", b"x", "a str"),
+        ("floors", "2", "an int"),
+        ("floors", 2.0, "an int"),
+        ("floors", True, "an int"),
+        ("height", "tall", "a number or None"),
+        ("height", float("nan"), "a number or None"),
+        ("height", False, "a number or None"),
+        ("roof", 5, "'flat' or 'steep'"),
+        ("plan", 5, "a str or a Path"),
+        ("rooms", "kitchen", "a list of str or None"),
+        ("rooms", ["kitchen", 5], "a list of str or None"),
+        ("rooms", {"kitchen"}, "a list of str or None"),
+        ("cellar", 1, "True or False"),
+        ("owners", ["ann"], "a dict or None"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_what_it_may_be(option: str, value: Any, allowed: str) -> None:
+    with pytest.raises(WrongType, match=rf"^build at test_signature.py, line \d+: {option}=.*; it is {allowed}$"):
+        build(**{"name": "home", option: value})
+
+
+def test_a_text_that_is_none_of_the_choices_is_an_option_out_of_range() -> None:
+    with pytest.raises(BadOption, match="roof='round'; it is 'flat' or 'steep'"):
+        build("home", roof="round")
+
+
+def test_what_fits_passes_and_what_is_not_plain_is_left_to_the_function() -> None:
+    assert build("home", 2, 3, roof="steep", plan=Path("x"), rooms=("a", "b"), owners={}, neighbour=3, garden=5)
+    assert House().enter(3) == 3
+    assert House()._steps("3") == 3
+
+
+def test_text_that_utf8_cannot_hold_is_refused() -> None:
+    @spelled
+    def write(text: str) -> bytes:
+        return text.encode()
+
+    assert write("ü") == "ü".encode()
+    with pytest.raises(BadOption, match=r"write at test_signature.py, line \d+: '\\udcff' is no text that UTF-8 can"):
+        write("\udcff")
