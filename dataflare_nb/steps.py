@@ -10,7 +10,7 @@ import polars as pl
 
 from . import arguments, dtypes
 from .connectors.registry import sink_options
-from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, nearest, shown, told, user_line
+from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, shown, told, user_line
 from .expr import Expr, expand, readable
 from .graph import Edge, fingerprint, node
 from .wasm.udf import UdfCall
@@ -156,7 +156,9 @@ def keys(values: Sequence[Any], named: Mapping[str, Any], schema: pl.Schema) -> 
         for expr in expand(_named("key_by", value, name), schema):
             found = arguments.outputs(expr, schema)
             if expr.meta.has_multiple_outputs() and not found:
-                raise UnknownColumn(f"{at}: `{readable(str(expr))}` is no column; the stream has {listing(schema)}")
+                raise UnknownColumn(
+                    f"{at}: `{readable(str(expr))}` matches no column; the stream has {listing(schema)}"
+                )
             names += found
             if not (expr.meta.is_column() or _selects_itself(expr)):
                 computed.append(expr)

@@ -422,7 +422,6 @@ class Stream:
         key = fingerprint.of_function(function)
         return self._write("for_each_batch", "for_each_batch", {"function": key}, {key: function})
 
-    @spelled
     def write_wasm(
         self,
         plugin: PathLike | Mapping[str, Any] | Plugin,

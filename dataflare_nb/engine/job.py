@@ -8,24 +8,34 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from ..connectors.memory import MemoryBuffer
-from ..errors import BadOption, JobError, JobStopped, JobTimeout, StageFailed, UnknownStage, listing, nearest
+from ..errors import (
+    BadOption,
+    JobError,
+    JobStopped,
+    JobTimeout,
+    StageFailed,
+    UnknownStage,
+    listing,
+    located,
+    nearest,
+)
 from ..graph import Graph, node
-from ..operators.event_time import AssignEventTime
 from ..runtime.channel import Channel
 from ..runtime.host import Host
 from ..runtime.metrics import Shares
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan, StagePlan
-from ..runtime.probe import NodeReading, Reading, ledger, metrics, plugins
+from ..runtime.probe import Reading, ledger, metrics, plugins
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
-from ..types import FOREVER, NEVER, Batch, Clock, EventTime
+from ..signature import public
+from ..types import NEVER, Batch, Clock
+from .reading import Sample, newest_time, reading, sampled
 from .report import WindowReport
 from .scheduler import Scheduler
 from .stage import Stage, Work
@@ -36,19 +46,9 @@ RUNNING, PAUSED, DRAINING = "running", "paused", "draining"
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 _HISTORY = 600
 _PATIENCE = 5.0
-_EXACT = (node.EventTime, node.Union, node.WithColumns, node.Select, node.Rename, node.Cast, node.Drop, node.Unnest)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One point of a job's history: seconds since the start, and per stage rows out, shares so far and lag."""
-
-    elapsed: float
-    rows_out: Mapping[str, int]
-    spent: Mapping[str, Mapping[str, float]]
-    lag_us: Mapping[str, int | None]
-
-
+@public
 class Job:
     """A running or finished job. Every method may be called from any thread, at any time."""
 
@@ -74,6 +74,7 @@ class Job:
         self._started = time.monotonic()
         self._ended: float | None = None
         self._outcome: str | None = None
+        self._begun = False
         self._keeps = False
         self._finished = threading.Event()
         self._finishing = threading.Lock()
@@ -93,8 +94,11 @@ class Job:
     # Steering
 
     def start(self) -> Job:
-        """Start the workers."""
-        self._scheduler.start()
+        """Start the workers, once."""
+        with self._finishing:
+            if not self._begun and self._outcome is None:
+                self._begun = True
+                self._scheduler.start()
         return self
 
     @property
@@ -186,41 +190,53 @@ class Job:
     def result(self, name: str | None = None) -> pl.DataFrame:
         """Return the rows so far of an output that has no sink, a Polars frame.
 
-        A live job keeps the newest million rows of each.
+        A live job keeps the newest million rows of each. Raises what the job failed with if it left no rows.
         """
-        if not self._results:
-            raise BadOption(f"job {self.name} writes all its outputs to sinks; look there, or use job.peek(stage)")
-        if name is None:
-            if len(self._results) > 1:
-                raise BadOption(f"job {self.name} has several outputs; say which: {listing(self._results)}")
-            name = next(iter(self._results))
-        if name not in self._results:
-            raise UnknownStage(f"no output `{name}`; there are {listing(self._results)}.{nearest(name, self._results)}")
-        return self._results[name].rows()
+        known = self._results
+        with located("result"):
+            if not known:
+                raise BadOption(f"job {self.name} writes all its outputs to sinks; look there, or use job.peek(stage)")
+            if name is None:
+                if len(known) > 1:
+                    raise BadOption(f"job {self.name} has several outputs; say which: {listing(known)}")
+                name = next(iter(known))
+            if name not in known:
+                raise UnknownStage(f"no output `{name}`; there are {listing(known)}.{nearest(name, known)}")
+        rows = known[name].rows()
+        if self.status == FAILED and rows.is_empty() and self.error is not None:
+            raise self.error
+        return rows
 
     def peek(self, stage: str | None = None, rows: int = 20) -> Batch:
         """Return the newest rows that left a stage, or with `"name.late"` a side output of it."""
-        last = next(reversed(self.plan.stage_of))
-        node_id, tag = node.split_ref(stage or last)
+        with located("peek"):
+            if rows < 0:
+                raise BadOption(f"rows={rows}; it is a number of rows, 0 or more")
+            found, tag = self._seen(stage)
+            with self._scheduler.lock:
+                sample = found.sample.get(tag)
+            if sample is None:
+                return pl.DataFrame(schema=self.graph.edge(f"{found.id}.{tag}" if tag != "main" else found.id).schema)
+        return sample.tail(min(rows, sample.height))
+
+    def _seen(self, ref: str | None) -> tuple[Stage, str]:
+        """Return the stage whose rows are asked for, the last by default, and which output of it."""
         known = self.plan.stage_of
+        node_id, tag = node.split_ref(ref) if ref is not None else (next(reversed(self._stages)), "main")
         if node_id not in known:
             raise UnknownStage(f"no stage `{node_id}`; there are {listing(known)}.{nearest(node_id, known)}")
         found = self._stages[known[node_id]]
-        if found.sink is not None:
-            found = self._stages[found.plan.inputs[0][0]]
-        with self._scheduler.lock:
-            sample = found.sample.get(tag)
-        if sample is None:
-            schema = self.graph.edge(f"{found.id}.{tag}" if tag != "main" else found.id).schema
-            return pl.DataFrame(schema=schema)
-        return sample.tail(rows)
+        if found.sink is None:
+            return found, tag
+        sender, tag = found.plan.inputs[0]
+        return self._stages[sender], tag
 
     def read(self) -> Reading:
         """Return all numbers of this moment."""
         with self._scheduler.lock:
             now = self._ended or time.monotonic()
-            newest = self._newest()
-            nodes = {stage.id: self._read(stage, now, newest) for stage in self._stages.values()}
+            newest = newest_time(self._stages.values())
+            nodes = {stage.id: reading(stage, now, newest) for stage in self._stages.values()}
             channels = {
                 (sender, stage.id, port): channel.stats()
                 for stage in self._stages.values()
@@ -253,16 +269,21 @@ class Job:
         `key` is the key's value (a tuple for several key columns), `at` an event time. Without them all windows that
         wait are told.
         """
+        with located("explain_window"):
+            found = self._windowed(stage)
+            with self._reserved(found):
+                return WindowReport.of(self.graph, found, key, at)
+
+    def _windowed(self, stage: str | None) -> Stage:
         windowed = [s for s in self._stages.values() if isinstance(s.plan.nodes[-1], node.Aggregate)]
-        if stage is not None:
-            windowed = [s for s in windowed if s.id == stage]
-        if not windowed:
-            raise UnknownStage(f"no windowed stage{f' `{stage}`' if stage else ''} in job {self.name}")
-        if len(windowed) > 1:
-            raise BadOption(f"several stages have windows; say which: {listing(s.id for s in windowed)}")
-        found = windowed[0]
-        with self._reserved(found):
-            return WindowReport.of(self.graph, found, key, at)
+        known = [s.id for s in windowed]
+        if not known:
+            raise UnknownStage(f"job {self.name} has no stage with windows")
+        if stage is None and len(known) > 1:
+            raise BadOption(f"several stages have windows; say which: stage={known[0]!r}, of {listing(known)}")
+        if stage is not None and stage not in known:
+            raise UnknownStage(f"no stage `{stage}` with windows; there are {listing(known)}.{nearest(stage, known)}")
+        return windowed[known.index(stage) if stage is not None else 0]
 
     def plot(self) -> Any:
         """Return a matplotlib figure: throughput, shares of time, watermark lag. Needs the `notebook` extra."""
@@ -405,68 +426,12 @@ class Job:
                 stage.running.remove(visit)
                 self._scheduler.changed.notify_all()
 
-    # Reading, under the lock
-
-    def _newest(self) -> int | None:
-        times = [
-            stage.host.operator.newest()
-            for stage in self._stages.values()
-            if stage.host is not None and isinstance(stage.host.operator, AssignEventTime)
-        ]
-        return max((time for time in times if time is not None), default=None)
-
-    def _read(self, stage: Stage, now: float, newest: int | None) -> NodeReading:
-        shares = stage.shares.shares(now)
-        counters = stage.counters
-        known = NEVER < stage.watermark < FOREVER
-        lag = newest - stage.watermark if known and newest is not None else None
-        in_flight = stage.in_flight()
-        written = counters.rows_in - in_flight
-        return NodeReading(
-            id=stage.id,
-            kind=stage.plan.kind,
-            label=stage.plan.label,
-            rows_in=counters.rows_in,
-            rows_out=stage.written if stage.sink is not None else counters.rows_out,
-            bytes_in=counters.bytes_in,
-            bytes_out=counters.bytes_in if stage.sink is not None and written else counters.bytes_out,
-            batches_in=counters.batches_in,
-            batches_out=counters.batches_out,
-            batch_rows=counters.last_batch_rows,
-            busy=shares["busy"],
-            idle=shares["idle"],
-            backpressured=shares["backpressured"],
-            latency_p50=stage.latency.quantile(0.5),
-            latency_p99=stage.latency.quantile(0.99),
-            watermark=EventTime(stage.watermark) if known else None,
-            lag_us=max(0, lag) if lag is not None else None,
-            sides=dict(counters.sides),
-            in_flight=in_flight,
-            held=stage.held,
-            released=stage.released,
-            exact=all(isinstance(item, _EXACT) for item in stage.plan.nodes),
-            stateful=isinstance(stage.plan.nodes[-1], node.Aggregate),
-            counters=stage.own_counters(),
-        )
-
     def _remember(self, *, last: bool = False) -> None:
         now = time.monotonic()
         with self._scheduler.lock:
             if not last and self.history and now - self._started - self.history[-1].elapsed < self._interval():
                 return
-            newest = self._newest()
-            stages = self._stages.values()
-            self.history.append(
-                Sample(
-                    now - self._started,
-                    {s.id: s.written if s.sink is not None else s.counters.rows_out for s in stages},
-                    {s.id: s.shares.seconds(now) for s in stages},
-                    {
-                        s.id: newest - s.watermark if newest is not None and NEVER < s.watermark < FOREVER else None
-                        for s in stages
-                    },
-                )
-            )
+            self.history.append(sampled(self._stages.values(), now, now - self._started))
 
     def _interval(self) -> float:
         """A point each tenth of a second at first, later fewer, so that a long run still fits."""

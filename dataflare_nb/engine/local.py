@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from ..clock import SystemClock
 from ..connectors.memory import MemoryBuffer
-from ..errors import BadOption, UnknownStage, listing, nearest
+from ..errors import BadOption, UnknownStage, listing, located, nearest
 from ..graph import Graph
 from ..graph.node import NAME_PATTERN, Write, split_ref
 from ..runtime.pace import LARGEST, Pace, row_width
 from ..runtime.plan import Plan, plan
+from ..signature import held
 from ..types import Clock
 from ..windows import DurationLike, microseconds
 from .job import Job
@@ -75,20 +76,24 @@ def run(
         raise
 
 
+@held
 def jobs() -> dict[str, Job]:
     """Return the jobs of this process by name, running or ended."""
     with _registry:
         return dict(_jobs)
 
 
+@held
 def job(name: str) -> Job:
     """Return the job of that name."""
     known = jobs()
-    if name not in known:
+    with located("job"):
+        if name in known:
+            return known[name]
         raise UnknownStage(f"no job is called `{name}`; there are {listing(known)}.{nearest(name, known)}")
-    return known[name]
 
 
+@held
 def stop_all() -> None:
     """Stop every job and forget them."""
     with _registry:

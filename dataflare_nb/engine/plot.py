@@ -11,7 +11,8 @@ from ..errors import DataflareError
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 
 if TYPE_CHECKING:
-    from .job import Job, Sample
+    from .job import Job
+    from .reading import Sample
 
 try:
     from matplotlib.axes import Axes

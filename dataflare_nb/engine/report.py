@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from ..errors import WrongType
+from ..errors import BadOption, WrongType, shown
 from ..graph import Graph
 from ..types import FOREVER, NEVER
 from ..windows import Count, Global
@@ -36,11 +37,12 @@ class WindowReport:
         assert edge.window is not None
         assert stage.host is not None
         operator: Any = stage.host.operator
-        keys = edge.keys
-        wanted = _match(keys, key)
-        timed = not isinstance(edge.window.window, Count | Global)
+        wanted = _match({name: edge.schema[name] for name in edge.keys}, key)
+        timed = edge.event_time is not None and not isinstance(edge.window.window, Count | Global)
+        if at is not None and not timed:
+            raise BadOption(f"at={shown(at)}, and {edge.window.window} has no times; leave it out")
         covers = (
-            _covers(at, edge.schema[edge.event_time.column]) if at is not None and timed and edge.event_time else None
+            _covers(at, edge.schema[edge.event_time.column]) if at is not None and edge.event_time is not None else None
         )
         waiting: pl.DataFrame = operator.open_windows()
         results = stage.sample.get("main", pl.DataFrame(schema=graph.edges[item.id].schema))
@@ -97,22 +99,33 @@ class WindowReport:
         return f"{told}; has fired, and is kept for late rows"
 
 
-def _match(keys: tuple[str, ...], key: Any) -> pl.Expr | None:
+def _match(keys: Mapping[str, pl.DataType], key: Any) -> pl.Expr | None:
     if key is None:
         return None
     values = key if isinstance(key, tuple) else (key,)
     if len(values) != len(keys):
         raise WrongType(
-            f"the stream is keyed by {', '.join(keys) or 'nothing'}; give {len(keys)} values, not {len(values)}"
+            f"key={shown(key)} has {len(values)} values, and the stream is keyed by {', '.join(keys) or 'nothing'}; "
+            + (f"give a tuple of {len(keys)}" if len(keys) > 1 else "give one value" if keys else "leave key= out")
         )
-    return pl.all_horizontal(pl.col(name).eq_missing(value) for name, value in zip(keys, values, strict=True))
+    pairs = zip(keys.items(), values, strict=True)
+    return pl.all_horizontal(pl.lit(True), *(_equals(name, dtype, value) for (name, dtype), value in pairs))
+
+
+def _equals(name: str, dtype: pl.DataType, value: Any) -> pl.Expr:
+    try:
+        wanted = pl.col(name).eq_missing(pl.lit(value))
+        pl.DataFrame(schema={name: dtype}).filter(wanted)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+        raise WrongType(f"key={shown(value)} cannot be a value of `{name}`, which is {dtype}") from None
+    return wanted
 
 
 def _covers(at: Any, dtype: pl.DataType) -> pl.Expr:
     try:
         moment = _moment(at, dtype)
-    except (pl.exceptions.PolarsError, ValueError, TypeError):
-        raise WrongType(f"at={at!r} is not a time; write it as '2013-01-05 10:00' or a datetime") from None
+    except (pl.exceptions.PolarsError, ValueError, TypeError, OverflowError):
+        raise WrongType(f"at={shown(at)} is not a time; write it as '2013-01-05 10:00' or a datetime") from None
     return (pl.col("window_start") <= moment) & (pl.col("window_end") > moment)
 
 

@@ -15,7 +15,7 @@ from ..expr import changes_height, row_fault
 from ..types import Schema
 from ..windows import Count, Cumulative, Global, Hopping, Session
 from . import node
-from .asking import RESERVED_PREFIX, ask, at, gives_one, output_names, refuse_reserved
+from .asking import RESERVED_PREFIX, ask, at, gives_one, output_names, refuse_reserved, require_match
 from .schema import Edge, TimeRef
 
 
@@ -30,6 +30,7 @@ def aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Edg
         raise UnknownColumn(f"{at(item)}: {edge.keys_lost}. Put .key_by(...) after it")
     for stored in item.exprs:
         expr = stored.load(blobs)
+        require_match(item, stored, expr, edge.schema)
         ask(item, edge.schema, lambda frame, e=expr: frame.select(e))
         if gives_one(expr) and not expr.meta.is_scalar():
             raise WrongType(

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from ..errors import BadOption, GraphError, UnknownColumn, WrongType, listing, nearest
+from ..expr import Expr
 from ..types import Schema
 from . import node
 
 RESERVED_PREFIX = "__"
+_LONGEST_NAME = 60
 
 
 def at(item: node.AnyNode) -> str:
@@ -19,6 +21,8 @@ def at(item: node.AnyNode) -> str:
     match item:
         case node.Udf(udf=key):
             step = f"@udf {key.rpartition('-')[0]}"
+        case node.Read(source=source):
+            step = f"read {source}"
         case node.Write(sink=sink):
             step = f"write {sink}"
         case _:
@@ -74,10 +78,41 @@ def _first_line(error: Exception) -> str:
 
 
 def require_columns(item: node.AnyNode, names: Iterable[str], schema: Schema) -> None:
-    """Refuse a step that reads a column which is not there."""
+    """Refuse a step that reads by its name a column which is not there."""
     for name in names:
         if name not in schema:
-            raise UnknownColumn(f"{at(item)} reads `{name}`; the stream has {listing(schema)}.{nearest(name, schema)}")
+            takes_exprs = isinstance(item, node.KeyBy | node.Drop | node.Explode | node.Unnest)
+            pattern = f" For a pattern write pl.col({name!r})" if takes_exprs and _is_pattern(name) else ""
+            hint = pattern or nearest(name, schema)
+            raise UnknownColumn(f"{at(item)} reads `{_cut(name)}`; the stream has {listing(schema)}.{hint}")
+
+
+def refuse_patterns(item: node.AnyNode, schema: Schema) -> None:
+    """Refuse columns whose names mean several columns wherever Polars reads them."""
+    for name in schema:
+        if _is_pattern(name):
+            way = "leave it out with columns= or rename it" if isinstance(item, node.Read) else "use another name"
+            raise BadOption(f"{at(item)} gives a column called `{name}`, which Polars reads as a pattern; {way}")
+
+
+def _is_pattern(name: str) -> bool:
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+
+
+def require_match(item: node.AnyNode, stored: Expr, expr: pl.Expr, schema: Schema) -> None:
+    """Refuse a pattern or selector that no column matches."""
+    if gives_one(expr):
+        return
+    try:
+        found = pl.LazyFrame(schema=schema).select(expr).collect_schema()
+    except pl.exceptions.PolarsError:
+        return
+    if not found:
+        raise UnknownColumn(f"{at(item)}: `{stored.readable}` matches no column; the stream has {listing(schema)}")
 
 
 def refuse_reserved(item: node.AnyNode, schema: Schema, before: Schema) -> None:

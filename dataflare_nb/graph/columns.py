@@ -12,7 +12,7 @@ from ..errors import BadOption, GraphFormat, UnwindowedAggregate, WrongType, lis
 from ..expr import Expr, changes_height, expand, row_fault
 from ..types import Schema
 from . import node
-from .asking import ask, at, gives_one, output_names, refuse_reserved, require_columns
+from .asking import ask, at, gives_one, output_names, refuse_reserved, require_columns, require_match
 from .schema import Edge, carry
 
 
@@ -45,6 +45,7 @@ def column_step(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edg
     exprs = getattr(item, "exprs", ())
     loaded = [_loaded(item, stored, blobs) for stored in exprs]
     for stored, expr in zip(exprs, loaded, strict=True):
+        require_match(item, stored, expr, edge.schema)
         _refuse_other_rows(item, stored, expr, edge.schema)
     names: Iterable[str] = getattr(item, "columns", ())
     if not isinstance(item, node.Select | node.WithColumns | node.Filter):

@@ -10,7 +10,7 @@ from .. import dtypes
 from ..errors import BadWindow, GraphFormat, UnknownColumn, WrongType, listing, nearest
 from . import node
 from .aggregation import aggregate
-from .asking import at
+from .asking import at, refuse_patterns
 from .columns import column_step
 from .functions import map_batches, udf, wasm
 from .schema import Edge
@@ -20,6 +20,12 @@ from .windowing import event_time, key_by, window
 def edge_of(item: node.AnyNode, inputs: Sequence[Edge], blobs: Mapping[str, Any]) -> Edge:
     """Return the edge that leaves a node, or raise the GraphError that says why it cannot be."""
     _check_inputs(item)
+    edge = _edge_of(item, inputs, blobs)
+    refuse_patterns(item, edge.schema)
+    return edge
+
+
+def _edge_of(item: node.AnyNode, inputs: Sequence[Edge], blobs: Mapping[str, Any]) -> Edge:
     match item:
         case node.Read():
             sides = {"invalid": dtypes.from_json(item.invalid_schema)} if item.invalid_schema else {}

@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 import dataflare_nb as flare
-from dataflare_nb.engine.job import Job, Sample
+from dataflare_nb.engine.job import Job
 from dataflare_nb.engine.plot import figure
+from dataflare_nb.engine.reading import Sample
 
 
 @dataclass
