@@ -15,6 +15,8 @@ EventTime = NewType("EventTime", int)
 State: TypeAlias = Mapping[str, pl.DataFrame]
 """Named tables. A keyed table carries a `key_group` column, so that it can be split and joined blindly."""
 Json: TypeAlias = dict[str, Any]
+Split: TypeAlias = tuple[str | int, ...]
+"""The path of a split: the ports of the unions it passed, last first, then its name. `()` is the stream as a whole."""
 
 NEVER = EventTime(-(2**63))
 FOREVER = EventTime(2**63 - 1)

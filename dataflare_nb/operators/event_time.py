@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Hashable, Iterable
+import json
+from collections.abc import Iterable
 
 import polars as pl
 
 from ..graph.node import EventTime as EventTimeNode
-from ..types import NEVER, Batch, EventTime, Output, Schema, Side, State
+from ..types import NEVER, Batch, EventTime, Output, Schema, Side, Split, State
 from .operator import BaseOperator
 
 _PER_SECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -27,10 +27,10 @@ class AssignEventTime(BaseOperator):
         self._slack = node.max_out_of_orderness
         self._convert = _conversion(node, schema[node.column])
         self._low, self._high = _range(node, schema[node.column])
-        self._largest: dict[Hashable, int] = {}
+        self._largest: dict[Split, int] = {}
         self._newest: int | None = None
 
-    def process(self, batch: Batch, port: int = 0, split: Hashable = None) -> Iterable[Output]:
+    def process(self, batch: Batch, port: int = 0, split: Split = ()) -> Iterable[Output]:
         given = batch[self._column]
         raw = given.cast(pl.Int64) if given.dtype.is_temporal() else given
         low, high = raw.min(), raw.max()
@@ -64,7 +64,7 @@ class AssignEventTime(BaseOperator):
             self._newest = largest if self._newest is None else max(largest, self._newest)
             yield out
 
-    def watermark(self, split: Hashable = None) -> EventTime:
+    def watermark(self, split: Split = ()) -> EventTime:
         """Return the time that a split has reached."""
         largest = self._largest.get(split)
         return NEVER if largest is None else EventTime(max(largest - self._slack, NEVER + 1))
@@ -73,18 +73,19 @@ class AssignEventTime(BaseOperator):
         """Return the largest event time seen."""
         return self._newest
 
-    def forget(self, split: Hashable) -> None:
+    def forget(self, split: Split) -> None:
         """Drop a split that has ended."""
         self._largest.pop(split, None)
 
     def snapshot(self) -> dict[str, pl.DataFrame]:
-        rows = [(repr(split), largest) for split, largest in self._largest.items()]
+        rows = [(json.dumps(split), largest) for split, largest in self._largest.items()]
         return {"splits": pl.DataFrame(rows, schema={"split": pl.String, "largest": pl.Int64}, orient="row")}
 
     def restore(self, states: Iterable[State]) -> None:
         for state in states:
             for split, largest in state["splits"].iter_rows():
-                self._largest[ast.literal_eval(split)] = largest
+                self._largest[tuple(json.loads(split))] = largest
+        self._newest = max(self._largest.values(), default=None)
 
 
 def _conversion(node: EventTimeNode, dtype: pl.DataType) -> pl.Expr | None:

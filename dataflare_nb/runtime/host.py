@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from ..operators.event_time import AssignEventTime
-from ..types import NEVER, Clock, End, EventTime, Idle, Operator, Output, Side, State, Watermark
-from .packet import WHOLE, Packet, Split
+from ..types import NEVER, Clock, End, EventTime, Idle, Json, Operator, Output, Side, Split, State, Watermark
+from .packet import WHOLE, Packet
 from .watermark import Inputs
 
 
@@ -107,12 +107,19 @@ class Host:
         return self._inputs.behind()
 
     def snapshot(self) -> State:
+        """Return the operator's state. It goes with `time`, which is as JSON holds it."""
         return self.operator.snapshot()
 
-    def restore(self, states: Iterable[State], watermark: EventTime = NEVER) -> None:
-        """Take up state and the event time it belongs to."""
-        self._watermark = watermark
-        self._inputs.time = watermark
+    def time(self) -> Json:
+        """Return how far time has come: in all, in each split, and what is idle, has not spoken or has ended."""
+        return {"watermark": self._watermark, "ports": sorted(self._open_ports), "inputs": self._inputs.snapshot()}
+
+    def restore(self, states: Iterable[State], time: Json) -> None:
+        """Take up the state of one or, after a rescale, several operators, and the time that it belongs to."""
+        self.restored = True
+        self._watermark = EventTime(time["watermark"])
+        self._open_ports = set(time["ports"])
+        self._inputs.restore(time["inputs"])
         self.operator.restore(states)
 
     def _pass(self, packet: Packet) -> Iterator[Packet]:

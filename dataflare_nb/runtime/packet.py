@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import polars as pl
 
-from ..types import Message, Side
-
-Split: TypeAlias = tuple[str | int, ...]
-"""The path of a split: the ports of the unions it passed, last first, then its name. `()` is the stream as a whole."""
+from ..types import Message, Side, Split
 
 WHOLE: Split = ()
 

@@ -27,10 +27,10 @@ from ..operators.session import Sessions
 from ..operators.udf import UdfStage
 from ..operators.wasm import WasmStage
 from ..operators.window import GridWindows
-from ..types import Clock, Operator, Schema, Sink, Source
+from ..types import Clock, Operator, Schema, Sink, Source, Split
 from ..windows import Count, Cumulative, Hopping, Session
 from . import plugins
-from .packet import WHOLE, Split
+from .packet import WHOLE
 
 DEFAULT_QUANTUM = 65_536
 UNTIMED_QUANTUM = 1 << 22

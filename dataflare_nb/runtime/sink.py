@@ -19,7 +19,7 @@ class SinkDriver:
         self._writer = sink.open(ctx, schema)
         self._epoch = 0
         self._prepared: Json | None = None
-        self._committing = False
+        self._committing = self._kept = False
         self._written = 0
         self._committed_at = clock.now()
         self._closed = False
@@ -49,23 +49,34 @@ class SinkDriver:
         self._epoch += 1
         self._prepared = prepared
 
+    def snapshot(self) -> Json:
+        """Prepare what was written, and return what another driver needs to commit it, whatever becomes of this one."""
+        self.prepare()
+        self._kept = True
+        return {"epoch": self._epoch, "prepared": self._prepared}
+
+    def restore(self, saved: Json) -> None:
+        """Commit what a snapshot has prepared, as its own driver may have done already, and go on from there."""
+        self._epoch, self._prepared = saved["epoch"], saved["prepared"]
+        self.commit()
+
     def commit(self) -> None:
         """Make visible what was written."""
         self.prepare()
         assert self._prepared is not None
         self._committing = True
         self._writer.commit(self._epoch, self._prepared)
-        self._prepared, self._committing = None, False
+        self._prepared, self._committing, self._kept = None, False, False
         self._written = 0
         self._committed_at = self._clock.now()
 
     def abort(self) -> None:
-        """Throw away what was not committed. What a commit has begun with stays as it is."""
+        """Throw away what was not committed, unless a snapshot holds it or a commit has begun with it."""
         if self._closed:
             return
         self._writer.abort()
         discard = getattr(self._writer, "discard", None)
-        if self._prepared is not None and not self._committing and discard is not None:
+        if self._prepared is not None and not (self._committing or self._kept) and discard is not None:
             discard(self._prepared)
 
     def interrupt(self) -> None:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from ..types import NEVER, Clock, End, EndOfStream, Idle, Interruptible, Json, Reader, Side, Source, Watermark
+from ..types import (
+    NEVER,
+    Clock,
+    End,
+    EndOfStream,
+    EventTime,
+    Idle,
+    Interruptible,
+    Json,
+    Reader,
+    Side,
+    Source,
+    Watermark,
+)
 from .packet import WHOLE, Packet
 
 MOST_OPEN = 16
@@ -101,6 +114,47 @@ class SourceDriver:
         for split in turns:
             split.close()
 
+    def snapshot(self) -> Json:
+        """Return what another driver of the same source needs to go on from here."""
+        now = self._clock.now()
+        going = [*self._turns, *self._waiting]
+        names = {split.name for split in going}
+        return {
+            "rows": self.rows,
+            "ended": self.ended,
+            "quiet": now - self._last_open,
+            "idle": self._idle,
+            "done": [name for name in self._known if name not in names],
+            "splits": [
+                {
+                    "name": split.name,
+                    "open": split.reader is not None,
+                    "offset": split.at(),
+                    "rows": split.rows,
+                    "since_mark": split.since_mark,
+                    "quiet": None if split.last_row is None else split.quiet(now),
+                    "idle": split.idle,
+                }
+                for split in going
+            ],
+        }
+
+    def restore(self, saved: Json) -> None:
+        """Go on from a snapshot. Time that has gone by since counts for no one's idleness."""
+        now = self._clock.now()
+        self.rows, self.ended, self._idle = saved["rows"], saved["ended"], saved["idle"]
+        self._last_open = EventTime(now - saved["quiet"])
+        self._known = dict.fromkeys([*saved["done"], *(each["name"] for each in saved["splits"])])
+        for each in saved["splits"]:
+            split = _Split(each["name"])
+            split.offset, split.rows, split.since_mark = each["offset"], each["rows"], each["since_mark"]
+            split.idle = each["idle"]
+            split.last_row = None if each["quiet"] is None else now - each["quiet"]
+            if each["open"]:
+                self._open(split)
+            else:
+                self._waiting.append(split)
+
     def _is_idle(self) -> bool:
         """Tell, once, that there has been no split to read for the time that makes a source idle."""
         if self._idle or self._idle_timeout is None or self._clock.now() - self._last_open < self._idle_timeout:
@@ -116,10 +170,13 @@ class SourceDriver:
 
     def _open_more(self) -> None:
         while len(self._turns) < self._most_open and self._waiting:
-            split = self._waiting[0]
-            self._at = split.name, split.rows
-            split.open(self._source, self._clock.now())
-            self._turns.append(self._waiting.popleft())
+            self._open(self._waiting[0])
+            self._waiting.popleft()
+
+    def _open(self, split: _Split) -> None:
+        self._at = split.name, split.rows
+        split.open(self._source, self._clock.now())
+        self._turns.append(split)
 
     def _poll(self, split: _Split, most: int, born: float) -> Iterator[Packet]:
         room = most if self._quantum is None else min(most, self._quantum - split.since_mark)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..types import FOREVER, NEVER, EventTime
-from .packet import WHOLE, Split
+from ..types import FOREVER, NEVER, EventTime, Json, Split
+from .packet import WHOLE
 
 
 class Inputs:
@@ -66,6 +66,22 @@ class Inputs:
     def behind(self) -> dict[Split, EventTime | None]:
         """Return the time of each split, None for an idle one."""
         return dict(self._times)
+
+    def snapshot(self) -> Json:
+        """Return all that is known, as JSON holds it."""
+        return {
+            "time": self.time,
+            "open": [list(branch) for branch in self._open],
+            "silent": [list(branch) for branch in self._silent],
+            "times": [[list(split), time] for split, time in self._times.items()],
+        }
+
+    def restore(self, saved: Json) -> None:
+        """Know what a snapshot knew."""
+        self.time = EventTime(saved["time"])
+        self._open = {tuple(branch) for branch in saved["open"]}
+        self._silent = {tuple(branch) for branch in saved["silent"]}
+        self._times = {tuple(split): time for split, time in saved["times"]}
 
     def _branch(self, split: Split) -> Split:
         return next((b for b in self._open if split[: len(b)] == b), WHOLE)

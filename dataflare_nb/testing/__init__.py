@@ -1,4 +1,5 @@
-"""The test kit: a clock that stands still, inputs by script, and the laws that operators, sources and sinks keep.
+"""The test kit: a clock that stands still, inputs by script, and the laws that operators, sources, sinks and whole
+pipelines keep.
 
 A test of yours may look like these:
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from ..clock import ManualClock
 from .operator_laws import Sleep, check_operator, recut
+from .pipeline_laws import check_pipeline
 from .rows import LawBroken, assert_same_rows
 from .script import Feed, Wait, script, wait
 from .sink_laws import check_sink
@@ -32,6 +34,7 @@ __all__ = [
     "Wait",
     "assert_same_rows",
     "check_operator",
+    "check_pipeline",
     "check_sink",
     "check_source",
     "clock",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from ..operators.keys import COLUMN as KEY_GROUP
 from ..operators.keys import KEY_GROUPS, key_group
 from ..operators.operator import BaseOperator
 from ..runtime.host import Host
-from ..runtime.packet import WHOLE, Packet, Split
-from ..types import FOREVER, NEVER, Batch, End, EventTime, Idle, Message, Operator, Side, State, Watermark
+from ..runtime.packet import WHOLE, Packet
+from ..types import FOREVER, NEVER, Batch, End, EventTime, Idle, Json, Message, Operator, Side, Split, State, Watermark
 from .rows import LawBroken, assert_same_rows
 
 MOST_TIMERS = 10_000
@@ -138,9 +139,9 @@ class _Run:
         self.aside = 0
         self._held_before = 0
 
-    def restore(self, states: Iterable[State], watermark: EventTime, now: int) -> None:
+    def restore(self, states: Iterable[State], time: Json, now: int) -> None:
         self.clock.advance(now - self.clock.now())
-        self.host.restore(states, watermark)
+        self.host.restore(states, json.loads(json.dumps(time)))
         self._held_before = self.operator.held()
 
     def go(self, steps: Iterable[_Step], moment: int = 0) -> int:
@@ -188,7 +189,7 @@ class _Run:
 class _Mark:
     """How things stand between two steps."""
 
-    watermark: EventTime
+    time: Json
     now: int
     moment: int
     held: int
@@ -250,12 +251,12 @@ class _Laws:
         for cut in range(len(self.steps) + 1):
             where = self._where(cut - 1) if cut else "the start"
             mark = self.marks[cut]
-            snapshot = _through_ipc(mark.snapshot)
+            snapshot = through_ipc(mark.snapshot)
             dealt = not self.keys or cut % RESCALE_EACH == 0
             for word, states in [("", [snapshot])] + ([(" dealt out by key group", _dealt(snapshot))] if dealt else []):
                 law = f"restore: from the state{word} after {where}"
                 run = _Run(self.make, self.ports)
-                run.restore(states, mark.watermark, mark.now)
+                run.restore(states, mark.time, mark.now)
                 if (held := run.operator.held()) != mark.held:
                     raise LawBroken(f"{law}: {held} rows are held, and {mark.held} were before")
                 run.go(self.steps[cut:], mark.moment)
@@ -272,14 +273,14 @@ class _Laws:
         law = f"restore: one operator, two after {where}, one again after {later_on}"
         mark, later = self.marks[cut], self.marks[back]
         told, states = mark.told, []
-        for half, state in enumerate(_dealt(_through_ipc(mark.snapshot))):
+        for half, state in enumerate(_dealt(through_ipc(mark.snapshot))):
             run = _Run(self.make, self.ports)
-            run.restore([state], mark.watermark, mark.now)
+            run.restore([state], mark.time, mark.now)
             run.go([self._share(step, _in_half(half)) for step in self.steps[cut:back]], mark.moment)
             told = told.joined(run.told)
-            states.append(_through_ipc(run.host.snapshot()))
+            states.append(through_ipc(run.host.snapshot()))
         run = _Run(self.make, self.ports)
-        run.restore(states, later.watermark, later.now)
+        run.restore(states, later.time, later.now)
         run.go(self.steps[back:], later.moment)
         self._compare(told.joined(run.told), law, ordered=False)
 
@@ -355,7 +356,7 @@ class _Laws:
     def _mark(self, run: _Run, moment: int) -> None:
         held = run.operator.held()
         snapshot = {name: table.clone() for name, table in run.host.snapshot().items()}
-        self.marks.append(_Mark(run.host.watermark, run.clock.now(), moment, held, snapshot, run.told.copy()))
+        self.marks.append(_Mark(run.host.time(), run.clock.now(), moment, held, snapshot, run.told.copy()))
 
     def _nothing_left(self, run: _Run) -> None:
         operator = run.operator
@@ -430,7 +431,7 @@ def _glued(steps: Sequence[_Step]) -> list[_Step]:
     return out
 
 
-def _through_ipc(state: State) -> State:
+def through_ipc(state: State) -> State:
     out = {}
     for name, table in state.items():
         buffer = io.BytesIO()

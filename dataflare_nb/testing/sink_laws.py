@@ -48,11 +48,11 @@ def check_sink(
         laws.abort()
 
 
-class _Context:
+class LentContext:
     """What a host would lend."""
 
-    def __init__(self, *, restored: bool = False) -> None:
-        self.node_id = "checked"
+    def __init__(self, node_id: str = "checked", *, restored: bool = False) -> None:
+        self.node_id = node_id
         self.watermark: EventTime = NEVER
         self.clock: Clock = ManualClock()
         self.restored = restored
@@ -186,7 +186,7 @@ class _Laws:
         self._sees(place, first, "abort: and closed")
 
     def _open(self, place: str, *, restored: bool = False) -> Writer:
-        return self._make(place).open(_Context(restored=restored), self._rows.schema)
+        return self._make(place).open(LentContext(restored=restored), self._rows.schema)
 
     @staticmethod
     def _write(writer: Writer, batches: Sequence[Batch]) -> None:
