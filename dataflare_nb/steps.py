@@ -187,17 +187,19 @@ def write(step: str, sink: str, options: Mapping[str, Any]) -> node.Write:
         return node.Write(sink=sink, options=sink_options(sink, options), where=where)
 
 
-def udf(call: UdfCall, output: str | None) -> Step:
-    """Return a step that computes the call into `output`, or keeps the rows for which it is true."""
+def udf(call: UdfCall, made: Sequence[str] = ()) -> Step:
+    """Return a step that computes the call into columns, or keeps the rows for which it is true."""
     key = f"{fingerprint.word(call.udf.name)}-{call.udf.sha256[:12]}"
-    return node.Udf(udf=key, args=call.args, output=output, where=user_line()), {key: call.udf.kernel}
+    output, outputs = (made[0], ()) if len(made) == 1 and call.packed else (None, tuple(made))
+    item = node.Udf(udf=key, args=call.args, output=output, outputs=outputs, on_error=call.on_error, where=user_line())
+    return item, {key: call.udf.kernel}
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Calls of udfs in the order of their stages, the expressions that follow them, and the columns to drop then."""
 
-    calls: tuple[tuple[UdfCall, str], ...]
+    calls: tuple[tuple[UdfCall, tuple[str, ...]], ...]
     plain: tuple[pl.Expr, ...]
     waiting: tuple[str, ...]
 
@@ -208,14 +210,15 @@ def placed(step: str, values: Iterable[Any], named: Mapping[str, Any], schema: p
     All of them see the columns as they were before the step, as in Polars: where a call would replace a column
     that others may read, its result waits under another name.
     """
-    columns = [(None, value) for value in arguments.flat(values)] + list(named.items())
-    results = [name or value.udf.name for name, value in columns if isinstance(value, UdfCall)]
+    columns: list[tuple[str | None, Any]] = [(None, value) for value in arguments.flat(values)]
+    columns += [(name, value.alias(name) if isinstance(value, UdfCall) else value) for name, value in named.items()]
+    results = [name for _, value in columns if isinstance(value, UdfCall) for name in value.columns]
     if not results:
         return Placed((), tuple(_named(step, value, name) for name, value in columns), ())
     if len(set(results)) < len(results):
         raise BadOption(f"{step} at {user_line()} makes two columns of one name: {listing(results)}; name them apart")
     after = pl.Schema(schema)
-    calls: list[tuple[UdfCall, str]] = []
+    calls: list[tuple[UdfCall, tuple[str, ...]]] = []
     plain: list[pl.Expr] = []
     waiting: list[str] = []
     direct: list[str] = []
@@ -223,16 +226,19 @@ def placed(step: str, values: Iterable[Any], named: Mapping[str, Any], schema: p
         if not isinstance(value, UdfCall):
             plain += expand(_named(step, value, name), schema)
             continue
-        result = made = name or value.udf.name
-        while len(columns) > 1 and (made in after or (made != result and made in results)):
-            made += "_"
-        calls.append((value, made))
-        after[made] = value.udf.dtype
-        if step == "select" or made != result:
-            plain.append(pl.col(made).alias(result))
-            waiting.append(made)
-        else:
-            direct.append(result)
+        places = []
+        for result, dtype in value.schema.items():
+            made = result
+            while len(columns) > 1 and (made in after or (made != result and made in results)):
+                made += "_"
+            places.append(made)
+            after[made] = dtype
+            if step == "select" or made != result:
+                plain.append(pl.col(made).alias(result))
+                waiting.append(made)
+            else:
+                direct.append(result)
+        calls.append((value, tuple(places)))
     for name in direct:
         if any(name in arguments.outputs(expr, after) for expr in plain):
             raise BadOption(f"{step} at {user_line()} makes two columns named `{name}`; name them apart")

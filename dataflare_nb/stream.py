@@ -56,7 +56,8 @@ class Stream:
     def with_columns(self, *exprs: Column | Iterable[Column], **named: Column) -> Stream:
         """Add or replace columns, as `LazyFrame.with_columns` does, one row at a time.
 
-        A call of a `@udf` on columns becomes a WebAssembly stage: `with_columns(gained=gained("dep", "arr"))`.
+        A call of a `@udf` on columns becomes a WebAssembly stage: `with_columns(gained=gained("dep", "arr"))`. One
+        that returns several values adds a column for each, or a struct if it is given a name.
 
         >>> import dataflare_nb as flare
         >>> flare.from_frame(pl.DataFrame({"a": [1]})).with_columns(b=pl.col("a") / 2).schema["b"]
@@ -85,7 +86,7 @@ class Stream:
                         f"filter at {user_line()}: @udf {predicate.udf.name} returns {predicate.udf.dtype}, "
                         "and a filter needs Boolean"
                     )
-                stream = stream._then(*steps.udf(predicate, None))
+                stream = stream._then(*steps.udf(predicate))
             else:
                 exprs += expand(arguments.expression("filter", predicate), self.schema)
         exprs += [pl.col(name) == arguments.constant("filter", name, value) for name, value in equal_to.items()]
@@ -461,8 +462,8 @@ class Stream:
 
     def _called(self, placed: steps.Placed) -> Stream:
         stream = self
-        for call, output in placed.calls:
-            stream = stream._then(*steps.udf(call, output))
+        for call, made in placed.calls:
+            stream = stream._then(*steps.udf(call, made))
         return stream
 
 

@@ -37,11 +37,15 @@ def udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     wrong = kernel.mismatch(item.args, edge.schema)
     if wrong is not None:
         raise WrongType(f"{at(item)} passes {wrong}")
-    if item.output is None:
-        return replace(edge, sides={})
-    schema = Schema({**edge.schema, item.output: kernel.dtype})
+    invalid = Schema({**edge.schema, "reason": pl.String()})
+    sides = {"invalid": invalid} if item.on_error == "dead_letter" else {}
+    made = kernel.columns(item.output, item.outputs)
+    if not made:
+        return replace(edge, sides=sides)
+    schema = Schema({**edge.schema, **made})
     refuse_reserved(item, schema, edge.schema)
-    return carry(edge, schema, {n: n for n in edge.schema if n != item.output}, at(item))
+    kept = {name: name for name in edge.schema if name not in made}
+    return replace(carry(edge, schema, kept, at(item)), sides=sides)
 
 
 def _opaque(item: node.AnyNode, edge: Edge, schema: Schema) -> Edge:

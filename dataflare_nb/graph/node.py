@@ -139,15 +139,22 @@ class MapBatches(Node, frozen=True, kw_only=True, tag="map_batches"):
 
 
 class Udf(Node, frozen=True, kw_only=True, tag="udf"):
-    """A Python function compiled to WebAssembly, run over columns. `output` None keeps rows where it is true."""
+    """A Python function compiled to WebAssembly, run over columns.
+
+    Its result is the column `output`, or the columns `outputs`, one for each field; with neither, the rows stay
+    for which it is true.
+    """
 
     udf: str
     args: tuple[str, ...]
     output: str | None
+    outputs: tuple[str, ...] = ()
+    on_error: Literal["fail", "null", "dead_letter"] = "fail"
 
     def label(self) -> str:
         call = f"{self.udf.rpartition('-')[0]}({', '.join(self.args)})"
-        return f"filter {call}" if self.output is None else f"{self.output} = {call}"
+        made = ", ".join(self.outputs) or self.output
+        return f"{made} = {call}" if made else f"filter {call}"
 
 
 class Wasm(Node, frozen=True, kw_only=True, tag="wasm"):

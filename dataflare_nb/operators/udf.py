@@ -44,7 +44,8 @@ class UdfStage(BaseOperator):
         if outputs and len(outputs) != len(facts.outputs):
             raise BadOption(f"{facts.name} gives {len(facts.outputs)} columns and was given {len(outputs)} names")
         self._kernel, self._args = kernel, tuple(args)
-        self._outputs = tuple(outputs) or (() if output else tuple(slot.name for slot in facts.outputs))
+        fields = tuple(slot.name for slot in facts.outputs)
+        self._outputs = tuple(outputs) or (() if output or mode == "filter" else fields)
         self._output = output
         self._mode, self._on_error = mode, on_error
         self._pool: KernelPool | None = None
@@ -56,13 +57,7 @@ class UdfStage(BaseOperator):
         wrong = self._kernel.mismatch(self._args, input_schema)
         if wrong is not None:
             raise WrongType(f"{facts.name} is given {wrong}")
-        if self._mode == "filter":
-            return input_schema
-        if self._outputs:
-            made = {name: slot.dtype for name, slot in zip(self._outputs, facts.outputs, strict=True)}
-        else:
-            made = {str(self._output): self._kernel.dtype}
-        return pl.Schema({**input_schema, **made})
+        return pl.Schema({**input_schema, **self._kernel.columns(self._output, self._outputs)})
 
     def open(self, ctx: Context) -> None:
         super().open(ctx)

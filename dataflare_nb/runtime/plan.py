@@ -241,9 +241,11 @@ def _operator(graph: Graph, draft: _Draft) -> Callable[[], Operator]:
             return lambda: _window_operator(graph, last, edge)
         case node.MapBatches(function=key, schema=schema):
             return lambda: MapBatches(blobs[key], dtypes.from_json(schema))
-        case node.Udf(udf=key, args=args, output=output):
-            mode: Literal["column", "filter"] = "filter" if output is None else "column"
-            return lambda: UdfStage(blobs[key], args, output, mode=mode)
+        case node.Udf(udf=key):
+            mode: Literal["column", "filter"] = "column" if last.outputs or last.output else "filter"
+            return lambda: UdfStage(
+                blobs[key], last.args, last.output, outputs=last.outputs, mode=mode, on_error=last.on_error
+            )
         case node.Wasm():
             columns = last.columns or ()
             return lambda: WasmStage(blobs[last.plugin], columns=columns, output=last.output, on_error=last.on_error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from .signature import Signature
 from .source import Source
 from .statements import Body
 from .unit import Frame, Inner, Unit, absence, outside, results, variable
-from .values import Kind, Type, Value
+from .values import Value
 from .vector import vector_loop
 
 
@@ -52,8 +52,8 @@ def compile_function(
     *,
     is_compiled: Callable[[Any], bool],
     time_ms: int,
-) -> tuple[Kernel, str]:
-    """Compile a function of values to a function of columns; return it and its text."""
+) -> Compilation:
+    """Compile a function of values to a function of columns."""
     unit = Unit()
     target = _Itself(function, source, signature)
     frame_of = _Frames(unit, is_compiled)
@@ -80,7 +80,17 @@ def compile_function(
         vector=bool(vector),
         time_ms=time_ms,
     )
-    return Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first)), text
+    kernel = Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first))
+    return Compilation(kernel, text, unit.lines())
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """A kernel, the text of its module, and the lines of source that the marks in the text stand for."""
+
+    kernel: Kernel
+    text: str
+    lines: Mapping[tuple[int, int], str]
 
 
 class _Frames:
@@ -104,8 +114,7 @@ class _Frames:
                 raise target.source.error(node, f"`{called}` cannot be called from compiled code; {way}")
             return self.function(found)
 
-        params = [(slot.name, Type(Kind(slot.type), slot.optional)) for slot in target.signature.params]
-        return Body(target.source, names, self._unit, inner, params, target.signature.returns)
+        return Body(target.source, names, self._unit, inner, target.signature)
 
     def function(self, target: Compiled) -> Inner:
         """Compile a udf that another one calls, as a function of its own."""

@@ -12,6 +12,7 @@ import polars as pl
 
 from ..errors import WasmPluginLoad
 from .columns import TYPES, Slot, accepts, advice
+from .policy import MOST_TIME_MS
 from .traps import GuestError
 
 SECTION = "dataflare.udf"
@@ -112,6 +113,12 @@ class Kernel:
                 return f"`{column}`, a {dtype}, as `{slot}` of {self.facts.name}; {way}"
         return None
 
+    def columns(self, output: str | None, outputs: Sequence[str]) -> dict[str, pl.DataType]:
+        """Return what a step makes of the result: the column `output`, or `outputs`, one for each field."""
+        if outputs:
+            return {name: slot.dtype for name, slot in zip(outputs, self.facts.outputs, strict=True)}
+        return {} if output is None else {output: self.dtype}
+
     @property
     def sha256(self) -> str:
         """The sum of the module, which is the kernel's name as a blob."""
@@ -141,12 +148,19 @@ def read_facts(module: bytes) -> Facts:
             body = module[at : at + size]
             if number == 0 and body[1 : 1 + len(name)] == name and body[0] == len(name):
                 facts = msgspec.json.decode(body[1 + len(name) :], type=Facts)
-                if facts.outputs and {slot.type for slot in (*facts.params, *facts.outputs)} <= TYPES.keys():
+                if _sound(facts):
                     return facts
             at += size
     except (IndexError, msgspec.DecodeError, UnicodeDecodeError):
         pass
     raise WasmPluginLoad("this module is not a compiled udf; make one with @flare.udf")
+
+
+def _sound(facts: Facts) -> bool:
+    """Whether facts hold that anybody may have written."""
+    names = [slot.name for slot in facts.outputs]
+    types = {slot.type for slot in (*facts.params, *facts.outputs)}
+    return bool(names) and len(set(names)) == len(names) and types <= TYPES.keys() and 0 < facts.time_ms <= MOST_TIME_MS
 
 
 def _leb(value: int) -> bytes:

@@ -15,6 +15,7 @@ from .formats import KNOWN as FORMATS
 from .formats import Bytes, Package, pack
 from .guest import Guest
 from .hostcalls import HostFunctions
+from .kernel_plugin import KernelSession, is_kernel
 from .layout import BYTES, JSON, SLICE, TAKES_JSON
 from .outbound import Reader
 from .plugin import FUNCTIONS, Plugin
@@ -58,9 +59,14 @@ class Session:
         self._exports: frozenset[str] = frozenset()
         self._settings = msgspec.json.encode(plugin.config.config)
         enforce(plugin)
+        self._kernel: KernelSession | None = None
         refused = plugin.config.security_policy.refused()
         if refused:
             raise WasmConfiguration("; ".join(refused), plugin=plugin.name)
+        if is_kernel(plugin.module):
+            self._kernel = KernelSession(plugin, fast=fast)
+            self.pool = self._kernel.calls.pool
+            return
         self.pool = Pool(
             plugin.module,
             name=plugin.name,
@@ -107,6 +113,8 @@ class Session:
         `groups` is told to an aggregator before. `declared` says that the columns are those of the plugin's `schema`;
         JSON is refused where there is none, unless `untyped` lets its types be found out.
         """
+        if self._kernel is not None:
+            return self._compute(self._kernel, frame)
         name = function or self.function
         package = self.packed(frame)
         with self.figures.call() as call, self.pool.guest(package.digest) as guest:
@@ -114,6 +122,13 @@ class Session:
             if answer == 0:
                 raise WasmBadOutput(f"`{name}` returned nothing for {frame.height} rows", plugin=self.plugin.name)
             return self.answer(guest, answer, name, call, rows=rows, declared=declared, untyped=untyped)
+
+    def _compute(self, kernel: KernelSession, frame: pl.DataFrame) -> pl.DataFrame:
+        with self.figures.call() as call:
+            call.rows_in, call.bytes_in = frame.height, int(frame.estimated_size())
+            answer = kernel.call(frame)
+            call.rows_out, call.bytes_out = answer.height, int(answer.estimated_size())
+            return answer
 
     def packed(self, frame: pl.DataFrame) -> Package:
         """Return a frame in the best format that the plugin takes."""

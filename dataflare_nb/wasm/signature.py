@@ -8,7 +8,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .columns import NAMES, TYPES, Slot
@@ -38,6 +38,18 @@ class Signature:
     params: tuple[Slot, ...]
     defaults: Mapping[str, Any]
     returns: Returns
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed_slots: tuple[Slot, ...] = ()
+
+    def fix(self, values: Mapping[str, Any]) -> Signature:
+        """Return the signature of a function that is given values for some parameters once and for all."""
+        gone = tuple(slot for slot in self.params if slot.name in values)
+        rest = tuple(slot for slot in self.params if slot.name not in values)
+        fixed = {slot.name: as_parameter(values[slot.name], slot) for slot in gone}
+        for slot in gone:
+            if fixed[slot.name] is None and not slot.optional:
+                raise TypeError(f"`{slot}` was given None; every result would be null")
+        return replace(self, params=rest, fixed=fixed, fixed_slots=gone)
 
 
 def read_signature(function: Callable[..., Any], source: Source, output: Sequence[str] = ()) -> Signature:
@@ -92,10 +104,22 @@ def _unwrapped(annotation: Any) -> tuple[Any, bool]:
 
 
 def _check_default(slot: Slot, value: Any, source: Source, node: ast.AST) -> None:
+    try:
+        as_parameter(value, slot)
+    except TypeError:
+        text = f"the default of `{slot}` is {value!r}; a default is a value of its type"
+        raise source.error(node, text) from None
+
+
+def as_parameter(value: Any, slot: Slot) -> Any:
+    """Return a value as a column of the parameter would hold it."""
+    if value is None and slot.optional:
+        return None
     kind = TYPES[slot.type].python
-    fits = type(value) is kind or (kind is float and type(value) is int) or (value is None and slot.optional)
-    if not fits:
-        raise source.error(node, f"the default of `{slot}` is {value!r}; a default is a value of its type")
+    fits = isinstance(value, (int, float)) if kind is float else type(value) is kind
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"`{slot.name}` is {slot.spelled} and was given {value!r}")
+    return float(value) if kind is float else value
 
 
 def _returns(

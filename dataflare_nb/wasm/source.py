@@ -44,6 +44,11 @@ class Source:
             raise UdfError(f"{file}, line {first}: @udf takes a function written with `def`; give the lambda a name")
         return cls(file, max(first, 1), tuple(text.splitlines()), found)
 
+    @property
+    def docstring(self) -> str | None:
+        """What the function says of itself."""
+        return ast.get_docstring(self.tree)
+
     def line(self, node: ast.AST) -> int:
         """Return the line of a node in its file."""
         return self.first + getattr(node, "lineno", 1) - 1

@@ -11,7 +11,7 @@ from . import words
 from .expressions import Expressions, Unsettled
 from .patterns import cases
 from .refusals import refusal
-from .signature import Returns
+from .signature import Signature
 from .source import Source
 from .unit import Flow, Frame, Inner, Unit
 from .values import NONE, Kind, Type, Value, as_int
@@ -42,20 +42,20 @@ class Body:
         names: Mapping[str, Any],
         unit: Unit,
         inner: Callable[[Any, ast.Call], Inner],
-        params: Sequence[tuple[str, Type]],
-        returns: Returns,
+        signature: Signature,
     ) -> None:
         self._source, self._names, self._unit, self._inner = source, names, unit, inner
-        self._params, self._returns = params, returns
+        self._signature, self._returns = signature, signature.returns
         self._first_line: dict[str, int] = {}
 
     def compile(self, frame: Callable[[], Frame]) -> tuple[str, Frame]:
         """Return the code of the body and the frame that it settled on."""
-        types = dict(self._params)
+        params = {slot.name: Type(Kind(slot.type), slot.optional) for slot in self._signature.params}
+        types = dict(params)
         for _ in range(_MOST_PASSES):
             attempt = frame()
             attempt.types = dict(types)
-            attempt.flow = Flow({name for name, _ in self._params})
+            attempt.flow = Flow(set(params))
             self._unsettled: ast.stmt | None = None
             code = self._attempt(attempt)
             if attempt.types == types:
@@ -69,6 +69,7 @@ class Body:
         self._frame = frame
         self._loops: list[_Loop] = []
         self._ex = Expressions(self._source, self._names, self._unit, frame, self._inner, self._first_line)
+        fixed = self._fixed()
         code, falls = self._block(self._source.tree.body)
         if falls:
             if not all(slot.optional for slot in self._returns.slots):
@@ -77,7 +78,15 @@ class Body:
                     "a way through the function ends without `return`, which would give None",
                 )
             code += f" {self._returned(None, self._source.tree)}"
-        return code
+        return f"{fixed} {code}"
+
+    def _fixed(self) -> str:
+        """Return code that gives parameters the values they were fixed to."""
+        code = []
+        for slot in self._signature.fixed_slots:
+            value = self._ex.known(self._signature.fixed[slot.name], self._source.tree)
+            code.append(self._ex.assign(slot.name, self._ex.passed(value, slot, self._source.tree), self._source.tree))
+        return " ".join(code)
 
     def _block(self, body: Sequence[ast.stmt]) -> tuple[str, bool]:
         """Return the code of some statements, and whether what follows them is reached."""

@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, overload
 
 import polars as pl
 
-from ..errors import UdfError
-from .columns import TYPES, Slot
+from ..errors import BadOption, UdfError, listing, nearest
+from .columns import Slot
 from .compiler import compile_function
 from .kernel import Kernel
+from .kernel_plugin import save_plugin
 from .kernel_pool import KernelPool
 from .policy import milliseconds
-from .signature import Signature, read_signature
+from .readable import readable
+from .signature import Signature, as_parameter, read_signature
 from .source import Source
 
 DEFAULT_TIME = "10s"
 
 
+OnError: TypeAlias = Literal["fail", "null", "dead_letter"]
+POLICIES: tuple[OnError, ...] = ("fail", "null", "dead_letter")
+
+
 @dataclass(frozen=True, slots=True)
 class UdfCall:
-    """A udf and the columns it is to be called with, for `with_columns` and `filter` of a stream."""
+    """A udf and the columns it is to be called with, for `with_columns`, `select` and `filter` of a stream."""
 
     udf: Udf
     args: tuple[str, ...]
+    on_error: OnError = "fail"
+    names: tuple[str, ...] = ()
+
+    def alias(self, *names: str) -> UdfCall:
+        """Name the result: one name for a column (a struct, if there are fields), or one for each field."""
+        if len(names) not in (1, len(self.udf.outputs)) or len(set(names)) < len(names):
+            fields = listing(slot.name for slot in self.udf.outputs)
+            raise UdfError(f"{self!r} gives {fields}; alias takes one name, or one for each")
+        return replace(self, names=names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that the call makes."""
+        return self.names or tuple(slot.name for slot in self.udf.outputs)
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """The columns that the call makes, with their types."""
+        if self.packed:
+            return {self.columns[0]: self.udf.dtype}
+        return {name: slot.dtype for name, slot in zip(self.columns, self.udf.outputs, strict=True)}
+
+    @property
+    def packed(self) -> bool:
+        """Whether the result is one column."""
+        return not self.udf.kernel.facts.record or len(self.names) == 1
 
     def __repr__(self) -> str:
         return f"{self.udf.name}({', '.join(self.args)})"
@@ -35,8 +69,9 @@ class UdfCall:
 class Udf:
     """A compiled function.
 
-    Called with column names it describes a stage; called with values it runs the Python function itself,
-    with the arguments converted as columns would be, and None if one that is not optional is None.
+    Called with column names it describes a stage, where values among the names are compiled in; called with
+    values only it runs the Python function itself, with the arguments converted as columns would be, and gives
+    None if one that is not optional is None.
 
     Numbers mean what they mean in CPython, bit for bit, except that an int has 64 bits: a result beyond them
     is an OverflowError, never a wrong number. What a global or a closure holds is read once, when the function
@@ -48,21 +83,25 @@ class Udf:
         function: Callable[..., Any],
         *,
         output: str | Sequence[str] = (),
+        on_error: OnError = "fail",
         max_execution_time: int | str = DEFAULT_TIME,
+        fixed: Mapping[str, Any] | None = None,
     ) -> None:
-        self.function = function
+        _check_policy(on_error)
+        self.function, self.on_error = function, on_error
         self.source = Source.of(function)
-        self.signature: Signature = read_signature(
-            function, self.source, (output,) if isinstance(output, str) else output
-        )
-        self.kernel: Kernel
-        self.kernel, self._text = compile_function(
+        self._options = {"output": output, "on_error": on_error, "max_execution_time": max_execution_time}
+        whole = read_signature(function, self.source, (output,) if isinstance(output, str) else output)
+        self.signature: Signature = whole.fix(fixed or {})
+        self._compiled = compile_function(
             function,
             self.source,
             self.signature,
             is_compiled=lambda target: isinstance(target, Udf),
             time_ms=milliseconds(max_execution_time),
         )
+        self.kernel: Kernel = self._compiled.kernel
+        self._variants: dict[tuple[Any, ...], Udf] = {}
         functools.update_wrapper(self, function)
 
     @property
@@ -82,13 +121,18 @@ class Udf:
 
     @property
     def dtype(self) -> pl.DataType:
-        """The type of the result column, a struct if it has several fields."""
+        """The type of the result as one column, a struct if it has several fields."""
         return self.kernel.dtype
 
     @property
     def wasm_bytes(self) -> bytes:
         """The module; `Kernel.load` reads it back."""
         return self.kernel.module
+
+    @property
+    def wat(self) -> str:
+        """The module as text, with the lines of the source that its parts come from."""
+        return readable(self._compiled.text, self._compiled.lines)
 
     @property
     def sha256(self) -> str:
@@ -100,42 +144,102 @@ class Udf:
         """Where the function stands: `flights.py, line 12`."""
         return self.source.place(self.source.tree)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, on_error: OnError | None = None, **named: Any) -> Any:
         """Describe a call on columns, or compute one on values."""
-        if len(args) != len(self.params):
-            raise TypeError(f"{self._signature()} takes {len(self.params)} arguments, not {len(args)}")
-        names = [_column(arg) for arg in args]
-        if args and all(name is not None for name in names):
-            return UdfCall(self, tuple(name for name in names if name is not None))
-        if any(name is not None for name in names):
-            raise TypeError(
-                f"{self._signature()} takes columns or numbers, not both; add the number as a column, "
-                "or write it into the function"
-            )
-        if any(arg is None and not slot.optional for arg, slot in zip(args, self.params, strict=True)):
-            return None
-        return self._converted(self.function(*map(_argument, args, self.params)))
+        given = self._given(args, named)
+        columns = {name: column for name, arg in given.items() if (column := _column(arg)) is not None}
+        if not columns:
+            return self._computed(given)
+        bound = self.fix(**{name: arg for name, arg in given.items() if name not in columns})
+        policy = self.on_error if on_error is None else on_error
+        _check_policy(policy)
+        return UdfCall(bound, tuple(columns[slot.name] for slot in bound.params), policy)
+
+    def fix(self, **values: Any) -> Udf:
+        """Return the function with values for some parameters compiled in; defaults fill in what is left out."""
+        if not values:
+            return self
+        key = tuple((name, type(value), repr(value)) for name, value in sorted(values.items()))
+        if key not in self._variants:
+            fixed = {**self.signature.fixed, **values}
+            self._variants[key] = Udf(self.function, fixed=fixed, **self._options)  # type: ignore[arg-type]
+        return self._variants[key]
 
     def call(self, columns: Sequence[pl.Series]) -> pl.Series:
         """Return the result for each row, null where an argument is null. Safe from any thread."""
-        return self._pool.call(columns)
+        return self._called(columns, self.on_error)
 
-    def expr(self, *args: str | pl.Expr) -> pl.Expr:
-        """Return a Polars expression for use on any frame: `frame.with_columns(gained.expr("a", "b"))`."""
-        if len(args) != len(self.params):
-            raise TypeError(f"{self._signature()} takes {len(self.params)} columns, not {len(args)}")
-        parts = [(pl.col(arg) if isinstance(arg, str) else arg).alias(str(i)) for i, arg in enumerate(args)]
-        named = [_shown(arg) or slot.name for arg, slot in zip(args, self.params, strict=True)]
+    def expr(self, *args: Any, on_error: OnError | None = None, **named: Any) -> pl.Expr:
+        """Return a Polars expression for use on any frame: `frame.with_columns(gained.expr("a", "b"))`.
 
-        def run(packed: pl.Series) -> pl.Series:
-            fields = packed.struct.unnest().get_columns()
-            return self.call([field.alias(name) for field, name in zip(fields, named, strict=True)])
+        Several outputs are the fields of a struct: `.unnest("gained")` makes columns of them.
+        """
+        policy = self.on_error if on_error is None else on_error
+        _check_policy(policy)
+        if policy == "dead_letter":
+            raise UdfError(f"{self.name}.expr: an expression has no .invalid; use on_error='null', or a stream")
+        given = self._given(args, named)
+        exprs = {name: pl.col(arg) if isinstance(arg, str) else arg for name, arg in given.items()}
+        columns = {name: arg for name, arg in exprs.items() if isinstance(arg, pl.Expr)}
+        if not columns:
+            raise TypeError(f"{self._spelled()} takes a column at least; use pl.lit(...) for a constant one")
+        bound = self.fix(**{name: arg for name, arg in given.items() if name not in columns})
+        inputs = [columns[slot.name] for slot in bound.params]
+        named_after = [expr.meta.output_name(raise_if_undetermined=False) for expr in inputs]
 
-        return pl.struct(parts).map_batches(run, return_dtype=self.dtype, is_elementwise=True).alias(self.name)
+        def run(series: Sequence[pl.Series]) -> pl.Series:
+            height = max(map(len, series)) if all(map(len, series)) else 0
+            given = [
+                (one if len(one) == height else one.new_from_index(0, height)).alias(name or slot.name)
+                for one, name, slot in zip(series, named_after, bound.params, strict=True)
+            ]
+            return bound._called(given, policy)
+
+        return pl.map_batches(inputs, run, return_dtype=bound.dtype, is_elementwise=True).alias(bound._own_name)
+
+    def save(self, folder: str | os.PathLike[str], *, kind: Literal["Processor", "Filter"] = "Processor") -> Path:
+        """Write the function as a plugin that needs no Python, and return the path of its plugin.json.
+
+        Beside it are the module, a README and, for readers, the source.
+        """
+        return save_plugin(self.kernel, self.source, Path(folder), kind=kind)
 
     @functools.cached_property
     def _pool(self) -> KernelPool:
         return KernelPool(self.kernel)
+
+    @property
+    def _own_name(self) -> str:
+        return self.name if self.kernel.facts.record else self.outputs[0].name
+
+    def _called(self, columns: Sequence[pl.Series], policy: OnError) -> pl.Series:
+        if policy != "null":
+            return self._pool.call(columns)
+        return KernelPool.packed(self.kernel.facts, self._pool.apart(columns).nulled())
+
+    def _given(self, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by the names of the parameters, in their order, with the defaults."""
+        names = [slot.name for slot in self.params]
+        if len(args) > len(names):
+            raise TypeError(f"{self._spelled()} takes {len(names)} arguments, not {len(args)}")
+        given = dict(zip(names, args, strict=False))
+        for name, arg in named.items():
+            if name not in names or name in given:
+                raise TypeError(f"{self._spelled()} takes {listing(names)}, each once.{nearest(name, names)}")
+            given[name] = arg
+        given = {**{n: v for n, v in self.signature.defaults.items() if n in names and n not in given}, **given}
+        if len(given) < len(names):
+            missing = next(name for name in names if name not in given)
+            takes = f"takes {len(names)} arguments, not {len(args) + len(named)}"
+            raise TypeError(f"{self._spelled()} {takes}: `{missing}` is missing")
+        return {name: given[name] for name in names}
+
+    def _computed(self, given: Mapping[str, Any]) -> Any:
+        """Return what the Python function makes of values."""
+        if any(given[slot.name] is None and not slot.optional for slot in self.params):
+            return None
+        values = {slot.name: as_parameter(given[slot.name], slot) for slot in self.params}
+        return self._converted(self.function(**{**self.signature.fixed, **values}))
 
     def _converted(self, result: Any) -> Any:
         """Return what the function gave as the result columns hold it."""
@@ -148,7 +252,7 @@ class Udf:
         values = [_as_slot(value, slot) for value, slot in zip(given, returns.slots, strict=True)]
         return returns.maker(*values) if returns.maker is not None else tuple(values)
 
-    def _signature(self) -> str:
+    def _spelled(self) -> str:
         return f"{self.name}({', '.join(slot.name for slot in self.params)})"
 
     def __repr__(self) -> str:
@@ -160,26 +264,35 @@ class Udf:
 def udf(function: Callable[..., Any], /) -> Udf: ...
 @overload
 def udf(
-    *, output: str | Sequence[str] = ..., max_execution_time: int | str = ...
+    *, output: str | Sequence[str] = ..., on_error: OnError = ..., max_execution_time: int | str = ...
 ) -> Callable[[Callable[..., Any]], Udf]: ...
 def udf(
     function: Callable[..., Any] | None = None,
     /,
     *,
     output: str | Sequence[str] = (),
+    on_error: OnError = "fail",
     max_execution_time: int | str = DEFAULT_TIME,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
     """Compile a function of numbers, bools, dates and times to WebAssembly.
 
-    `output` names the result: one name, or one for each field of a tuple.
+    `output` names the result: one name, or one for each field of a tuple. `on_error` says what becomes of a row
+    on which the function raises: the job fails, its result is null, or it goes to `.invalid`.
 
     >>> @udf
     ... def gained(dep_delay: float, arr_delay: float) -> float:  # doctest: +SKIP
     ...     return max(dep_delay - arr_delay, 0.0)
     """
-    if function is None:
-        return lambda function: Udf(function, output=output, max_execution_time=max_execution_time)
-    return Udf(function, output=output, max_execution_time=max_execution_time)
+
+    def compiled(function: Callable[..., Any]) -> Udf:
+        return Udf(function, output=output, on_error=on_error, max_execution_time=max_execution_time)
+
+    return compiled if function is None else compiled(function)
+
+
+def _check_policy(on_error: str) -> None:
+    if on_error not in POLICIES:
+        raise BadOption(f"on_error={on_error!r} is not {listing(map(repr, POLICIES))}.{nearest(on_error, POLICIES)}")
 
 
 def _column(arg: object) -> str | None:
@@ -190,22 +303,6 @@ def _column(arg: object) -> str | None:
             raise UdfError(f"{arg} is not a plain column; compute it with .with_columns(name=...) first")
         return arg.meta.output_name()
     return None
-
-
-def _shown(arg: str | pl.Expr) -> str | None:
-    """Return the name of a column for errors, if it has one."""
-    return arg if isinstance(arg, str) else arg.meta.output_name(raise_if_undetermined=False)
-
-
-def _argument(arg: Any, slot: Slot) -> Any:
-    """Convert an argument as a column would be."""
-    if arg is None:
-        return None
-    kind = TYPES[slot.type].python
-    fits = isinstance(arg, (int, float)) if kind is float else type(arg) is kind
-    if not fits or (isinstance(arg, bool) and kind is not bool):
-        raise TypeError(f"`{slot.name}` is {slot.type} and was given {arg!r}")
-    return float(arg) if kind is float else arg
 
 
 def _as_slot(value: Any, slot: Slot) -> Any:

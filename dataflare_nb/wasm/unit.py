@@ -55,6 +55,14 @@ class Unit:
             self.sites.append(site)
         return self.sites.index(site) + 1
 
+    def lines(self) -> dict[tuple[int, int], str]:
+        """Return the lines of source that `mark` may point at."""
+        return {
+            (number, line): f"{source.file}, line {source.first + line - 1}: {text.strip()}"
+            for number, source in enumerate(self.sources)
+            for line, text in enumerate(source.lines, start=1)
+        }
+
 
 @dataclass(slots=True)
 class Flow:

@@ -31,7 +31,8 @@ class _Scalar(Exception):  # noqa: N818 - a signal, not an error
 def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, unit: Unit) -> tuple[str, str] | None:
     """Return the locals and the loop, or None if the function stays scalar."""
     params, returns = signature.params, signature.returns
-    plain = all(slot.type == "float" and not slot.optional for slot in (*params, *returns.slots))
+    slots = (*params, *signature.fixed_slots, *returns.slots)
+    plain = all(slot.type == "float" and not slot.optional for slot in slots)
     if unit.loops or unit.functions or not plain or returns.record:
         return None
     emitter = _Emitter(names)
@@ -40,6 +41,9 @@ def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, 
     for i, slot in enumerate(params):
         env[slot.name] = emitter.local()
         loads.append(f"(local.set {env[slot.name]} (v128.load {_at(f'$in{i}')}))")
+    for name, value in signature.fixed.items():
+        env[name] = emitter.local()
+        loads.append(f"(local.set {env[name]} (v128.const f64x2 {float_text(value)} {float_text(value)}))")
     try:
         result = emitter.block(source.tree.body, env, _ALL)
     except _Scalar:

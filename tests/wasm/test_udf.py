@@ -39,11 +39,13 @@ def test_a_call_on_numbers_runs_the_function_itself():
         divide(1.0, 0.0)
 
 
-def test_columns_and_numbers_do_not_mix():
-    with pytest.raises(TypeError, match="columns or numbers, not both"):
-        gained("a", 2.0)
-    with pytest.raises(TypeError, match="takes 2 arguments, not 1"):
+def test_arguments_that_do_not_fit_are_named():
+    with pytest.raises(TypeError, match="takes 2 arguments, not 1: `arr` is missing"):
         gained("a")
+    with pytest.raises(TypeError, match="takes 2 arguments, not 3"):
+        gained("a", "b", "c")
+    with pytest.raises(TypeError, match=r"gained\(dep, arr\) takes dep, arr, each once. Did you mean `arr`"):
+        gained("a", ar="b")
     with pytest.raises(TypeError, match=r"`a` is int and was given 1\.5"):
         functions.product(1.5, 2)
     with pytest.raises(UdfError, match="not a plain column"):
