@@ -41,7 +41,7 @@ class PluginColumn:
 
     def open(self, ctx: Context) -> None:
         """Start anew with the host functions of a job."""
-        host = HostFunctions(self.plugin.name, clock=ctx.clock, seed=self.seed, count=ctx.count)
+        host = HostFunctions(self.plugin.name, clock=ctx.clock, seed=self.seed, count=ctx.count, stage=ctx.node_id)
         self._worker.open(host, ctx.count)
 
     def interrupt(self) -> None:

@@ -67,7 +67,7 @@ class WasmStage(BaseOperator):
     def open(self, ctx: Context) -> None:
         super().open(ctx)
         self.close()
-        host = HostFunctions(self._plugin.name, clock=ctx.clock, seed=self._seed, stage=ctx.node_id, count=ctx.count)
+        host = HostFunctions(self._plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count, stage=ctx.node_id)
         self._session = Session(self._plugin, self._function, host=host, count=ctx.count)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:

@@ -32,7 +32,7 @@ class Alone:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._lock = threading.Lock()
-        self._lending = session.pool.guest()
+        self._lending = session.pool.guest(fresh=True)
         self._guest: Guest | None = self._lending.__enter__()
 
     @property

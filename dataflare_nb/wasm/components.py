@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-import msgspec
-
 from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest
 from ..types import Clock
 from .abi import DOORS, FUNCTIONS, PluginType
@@ -63,9 +61,7 @@ class WasmComponentConfig:
             wrong.append(f"`component_type`: it is {kind}, and the plugin is a {found}, which goes into {DOORS[found]}")
         if wrong or plugin is None:
             raise WasmConfiguration(f"component {self.name!r} does not hold: " + "; ".join(wrong))
-        changed = {**plugin.config.config, **(self.config or {})}
-        named = msgspec.structs.replace(plugin.config, name=self.name, config=changed)
-        return replace(plugin, config=named)
+        return plugin.with_config({**plugin.config.config, **(self.config or {})}, name=self.name)
 
 
 @dataclass(frozen=True, slots=True)

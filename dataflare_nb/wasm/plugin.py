@@ -85,6 +85,8 @@ class Plugin:
     module: bytes = field(repr=False)
     figures: Figures | None = field(default=None, repr=False, compare=False)
     """Counts whatever the plugin does, wherever it is used; a `WasmComponentManager` sets it."""
+    origin: Plugin | None = field(default=None, repr=False, compare=False)
+    """What it was made from by `with_config`."""
 
     @classmethod
     def load(
@@ -99,7 +101,7 @@ class Plugin:
         With `require_signed` it must carry a signature of a key in `trust`, or in the user's own trust store.
         """
         plugin = source if isinstance(source, Plugin) else cls.read(source)
-        enforce(plugin, require_signed, trust=trust)
+        enforce(plugin.signed, require_signed, trust=trust)
         return plugin
 
     @classmethod
@@ -133,9 +135,18 @@ class Plugin:
             )
         return cls(config, module)
 
-    def with_config(self, config: Mapping[str, Any]) -> Plugin:
-        """Return the plugin with another `config`."""
-        return Plugin(msgspec.structs.replace(self.config, config=dict(config)), self.module, self.figures)
+    def with_config(self, config: Mapping[str, Any], *, name: str | None = None) -> Plugin:
+        """Return the plugin as its user calls and configures it; who signed it is asked of the one it was made from."""
+        told = msgspec.structs.replace(self.config, config=dict(config), name=name or self.name)
+        return Plugin(told, self.module, self.figures, self.signed)
+
+    @property
+    def signed(self) -> Plugin:
+        """The plugin whose signature counts: this one, or the one that it is with another name and config."""
+        if self.origin is None or self.origin.module != self.module:
+            return self
+        as_ours = msgspec.structs.replace(self.origin.config, name=self.name, config=self.config.config)
+        return self.origin if as_ours == self.config else self
 
     @property
     def name(self) -> str:

@@ -75,7 +75,7 @@ class PluginSource:
     def session(self, split: str) -> Session:
         """Start a session that knows its split."""
         plugin = self._for(split)
-        host = HostFunctions(plugin.name, clock=self._clock, seed=self._seed, count=self._count)
+        host = HostFunctions(plugin.name, clock=self._clock, seed=self._seed, count=self._count, stage=split)
         session = Session(plugin, host=host, count=self._count)
         with self._lock:
             self._sessions.add(session)

@@ -58,7 +58,7 @@ class Session:
         self._takes: int | None = None
         self._exports: frozenset[str] = frozenset()
         self._settings = msgspec.json.encode(plugin.config.config)
-        enforce(plugin)
+        enforce(plugin.signed)
         self._kernel: KernelSession | None = None
         refused = plugin.config.security_policy.refused()
         if refused:

@@ -46,7 +46,7 @@ class PluginSink:
             session.close()
 
     def open(self, ctx: Context, schema: Schema) -> PluginWriter:
-        host = HostFunctions(self.plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count)
+        host = HostFunctions(self.plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count, stage=ctx.node_id)
         return PluginWriter(Session(self.plugin, host=host, count=ctx.count), self.columns)
 
 

@@ -239,9 +239,10 @@ def test_a_stage_may_speak_json_if_it_names_its_columns():
     assert_frame_equal(stream.collect(), frame)
     with pytest.raises(WasmConfiguration, match=r"wasm at .* it answers in JSON, which has no types; name its columns"):
         flare.from_frame(frame).wasm(plugin(ANY_ECHO, extra=FORMAT, formats=JSON))
+    floats = plugin(ANY_ECHO, extra=FORMAT, formats=JSON, schema={"x": "Float64"})
+    odd = flare.from_frame(pl.DataFrame({"x": [float("nan")]})).wasm(floats)
     with pytest.raises(StageFailed, match="column `x` holds NaN or infinity"):
-        odd = flare.from_frame(pl.DataFrame({"x": [float("nan")]}))
-        odd.wasm(plugin(ANY_ECHO, extra=FORMAT, formats=JSON, schema={"x": "Float64"})).collect()
+        odd.collect()
 
 
 def test_a_filter_may_answer_in_json():

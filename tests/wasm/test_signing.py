@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import stat
@@ -14,9 +15,17 @@ import polars as pl
 import pytest
 from wasmtime import wat2wasm
 
+import dataflare_nb as flare
 from dataflare_nb.clock import ManualClock
 from dataflare_nb.errors import WasmConfiguration, WasmPluginLoad, WasmUntrusted
-from dataflare_nb.wasm import Plugin, Session, WasmPluginConfig
+from dataflare_nb.wasm import (
+    Plugin,
+    SecurityPolicy,
+    Session,
+    WasmComponentConfig,
+    WasmComponentManager,
+    WasmPluginConfig,
+)
 from dataflare_nb.wasm.environment import REQUIRE_SIGNED, TRUST
 from dataflare_nb.wasm.keys import key_id, public_key
 from dataflare_nb.wasm.signing import generate_key, sign, trust_key, trusted_keys, verify
@@ -233,3 +242,27 @@ def test_a_signature_of_another_shape_does_not_load(folder: Path):
     changed(folder, lambda d: d.update(signature={"key": "x"}))
     with pytest.raises((WasmConfiguration, WasmPluginLoad), match="`signature`"):
         Plugin.load(folder / "plugin.json")
+
+
+def test_a_signed_plugin_stays_signed_under_a_name_and_config_of_its_user(
+    folder: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sign(folder / "plugin.json", key, clock=NOON)
+    monkeypatch.setenv(REQUIRE_SIGNED, "1")
+    signed = Plugin.load(folder / "plugin.json")
+    mine = signed.with_config({"rate": 2}, name="mine").with_config({"rate": 3})
+    assert mine.signed is signed
+    session = Session(mine)
+    assert session.call(pl.DataFrame({"x": [1]}))["x"].to_list() == [1]
+    session.close()
+    with WasmComponentManager() as manager:
+        manager.register_component(WasmComponentConfig(name="c", plugin=folder / "plugin.json", config={"rate": 4}))
+        assert flare.from_frame(pl.DataFrame({"x": [1]})).wasm(manager.component("c")).collect()["x"].to_list() == [1]
+    grown = dataclasses.replace(
+        mine, config=msgspec.structs.replace(mine.config, security_policy=SecurityPolicy(max_memory=2 << 30 >> 1))
+    )
+    with pytest.raises(WasmUntrusted, match="changed after it was signed"):
+        Session(grown)
+    other = dataclasses.replace(mine, module=mine.module + b"\0\2\1\0")
+    with pytest.raises(WasmUntrusted, match="its module was changed after it was signed"):
+        Session(other)
