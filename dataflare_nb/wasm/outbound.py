@@ -45,6 +45,8 @@ class Reader:
             frame = self._arrow(where, length, rows)
         elif kind in (ARROW_IPC, JSON):
             frame = self._bytes_as_frame(where, length, kind, schema, mask)
+            for name, dtype in frame.schema.items():
+                _refuse_name(name, dtype)
         else:
             raise WasmBadOutput(
                 f"the guest answered in {FORMAT_NAMES.get(kind, f'format {kind}')}; "
@@ -181,6 +183,18 @@ def _series(field: _Field, array: pa.Array) -> pl.Series:
         return pl.Series(field.name, array)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, pa.ArrowException) as error:
         raise WasmBadOutput(f"returned column `{field.name}` does not hold: {error}") from None
+
+
+def _refuse_name(name: str, dtype: object) -> None:
+    """Refuse a name that Arrow cannot carry, at any depth: further on, it would be a panic rather than an error."""
+    if "\0" in name:
+        raise WasmBadOutput(f"the guest returned a column or field called {name!r}, and names have no byte 0")
+    match dtype:
+        case pl.Struct(fields=fields):
+            for field in fields:
+                _refuse_name(field.name, field.dtype)
+        case pl.List(inner=inner) | pl.Array(inner=inner):
+            _refuse_name("", inner)
 
 
 def _shown(schema: pl.Schema) -> str:

@@ -17,6 +17,7 @@ from dataflare_nb.errors import WasmError, WasmTimeout
 from dataflare_nb.operators.wasm import WasmStage
 from dataflare_nb.types import NEVER, Clock, EventTime
 from dataflare_nb.wasm import Plugin, WasmPluginConfig
+from dataflare_nb.wasm.machine import STOCK
 
 from ..asking import imported
 from ..guests import ECHO, text
@@ -174,6 +175,8 @@ def fight(attack: Attack, place: Ground) -> Outcome:
     """Let a module strike and look whether its stage works before, between and after; return how it ended."""
     if attack.run is not None:
         return _timed(lambda: attack.run(place))  # type: ignore[misc]
+    # An instance that is there already would not strike while it starts.
+    STOCK.clear()
     clock = Hours()
     try:
         if attack.loads:
