@@ -86,10 +86,6 @@ class CountWindows(WindowOperator):
         """Return the windows that wait for rows: keys, and the rows each holds."""
         return self._counts.rename({COUNT: "rows"})
 
-    def state_bytes(self) -> int:
-        """Return about how much memory the state takes."""
-        return int(self._state.estimated_size())
-
     def _reduced(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if not self._agg.two_phase:
             return rows.select(self._columns())

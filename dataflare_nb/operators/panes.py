@@ -139,12 +139,6 @@ class Panes:
         self.rows += self._agg.state_rows(state)
         self._find_first(None)
 
-    def bytes(self) -> int:
-        """Return about how many bytes the state takes."""
-        return int(
-            sum(piece.rows.estimated_size() for piece in self._fresh) + sum(run.estimated_size() for run in self._runs)
-        )
-
     def _split_fresh(self, before: int) -> tuple[list[_Piece], list[_Piece]]:
         done, kept = [], []
         for piece in self._fresh:

@@ -181,10 +181,6 @@ class Sessions(WindowOperator):
             .collect()
         )
 
-    def state_bytes(self) -> int:
-        """Return about how much memory the state takes."""
-        return int(self._pieces.estimated_size() + sum(f.estimated_size() for f in (*self._fresh, *self._suspects)))
-
     def _settle(self) -> Iterable[Output]:
         """Bring in what has come since the last watermark; rows that are late after all go to the side output."""
         if not self._suspects:

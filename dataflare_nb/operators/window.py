@@ -310,10 +310,6 @@ class GridWindows(WindowOperator):
         ]
         return frame.select(*self._keys, *bounds, pl.col(ROWS).alias("rows"))
 
-    def state_bytes(self) -> int:
-        """Return about how much memory the state takes."""
-        return self._panes.bytes() + sum(int(frame.estimated_size()) for frame in self._emitted)
-
     @property
     def _by(self) -> list[str]:
         return [START, END, *self._keys]
