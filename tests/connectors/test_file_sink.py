@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -330,3 +332,35 @@ def _until(step: int, steps: Iterator[int], real: Callable[..., Any]) -> Callabl
         return real(*arguments)
 
     return act
+
+
+STAGES = """
+import sys, polars as pl
+from tests.connectors.helpers import Lent
+from dataflare_nb.connectors import make_sink
+frame = pl.DataFrame({"a": [1]})
+writer = make_sink("csv", {"path": sys.argv[1]}).open(Lent(restored=False), frame.schema)
+writer.write(frame)
+print("staged", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_living_process_has_staged_is_left_alone_until_it_is_gone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STAGES, str(tmp_path)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "staged\n"
+        theirs = hidden(tmp_path)
+        assert len(theirs) == 1
+        put(make_sink("csv", {"path": tmp_path}), [ROWS])
+        assert hidden(tmp_path) == theirs
+    finally:
+        other.kill()
+        other.communicate()
+    # A name that is none of ours, with the mark of this sink, was left by nobody who lives.
+    (tmp_path / theirs[0].replace(theirs[0].split(".")[2], "made-up")).touch()
+    put(make_sink("csv", {"path": tmp_path, "mode": "append"}), [ROWS])
+    assert hidden(tmp_path) == []
+    assert back("csv", tmp_path).height == 2 * ROWS.height

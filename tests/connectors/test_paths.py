@@ -119,3 +119,58 @@ def test_a_reader_of_the_folder_does_not_see_what_is_staged(tmp_path: Path) -> N
     for path in (tmp_path, tmp_path / "*", tmp_path / "**" / "*"):
         assert read(make_source("csv", {"path": path})).height == 1
     writer.close()
+
+
+def test_a_file_named_twice_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a\n1\n")
+    with pytest.raises(SourceError, match=r"a\.csv was named twice"):
+        make_source("csv", {"path": [str(path), str(path)]})
+
+
+def test_a_glob_goes_down_and_leaves_out_hidden_files_links_to_nothing_and_folders(tmp_path: Path) -> None:
+    for name in ("a.csv", "deep/b.csv", "deep/er/c.csv", "deep/.d.csv", "deep/_e.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a\n1\n")
+    (tmp_path / "deep" / "f.csv").mkdir()
+    (tmp_path / "deep" / "g.csv").symlink_to(tmp_path / "nowhere")
+    source = make_source("csv", {"path": str(tmp_path / "**" / "*.csv")})
+    assert [os.path.basename(split) for split in source.splits()] == ["a.csv", "b.csv", "c.csv"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [("data/yellow.csvv", "data/yellow.csv"), ("dta/yellow.csv", "data"), ("dta/*/yellow.csv", None)],
+)
+def test_a_path_that_is_not_there_is_answered_with_what_is(tmp_path: Path, wrong: str, hint: str | None) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "yellow.csv").write_text("a\n1\n")
+    with pytest.raises(SourceError) as told:
+        make_source("csv", {"path": str(tmp_path / wrong)})
+    if hint is None:
+        assert "Did you mean" not in str(told.value)
+    else:
+        assert f"Did you mean `{tmp_path / hint}`?" in str(told.value)
+
+
+def test_a_path_below_a_file_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    with pytest.raises(SourceError, match=r"a\.csv/b\.csv does not exist"):
+        make_source("csv", {"path": str(tmp_path / "a.csv" / "b.csv")})
+
+
+def test_a_header_that_names_a_column_twice_or_is_torn_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(SourceError, match="has a name twice: a, b, a; rename one"):
+        make_source("csv", {"path": str(path)})
+    path.write_text('a,"b\n1,2\n')
+    with pytest.raises(SourceError, match=r"the header of .*a\.csv cannot be read: a quote is opened"):
+        make_source("csv", {"path": str(path)})
+
+
+def test_overrides_of_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
+    for kind, text in (("csv", "a\n1\n"), ("ndjson", '{"a":1}\n')):
+        (tmp_path / f"a.{kind}").write_text(text)
+        with pytest.raises(SourceError, match=r"schema_overrides=\['b'\] are not in .*, which has a"):
+            make_source(kind, {"path": str(tmp_path / f"a.{kind}"), "schema_overrides": {"b": pl.Int64}})
