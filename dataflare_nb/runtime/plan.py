@@ -79,6 +79,8 @@ class StagePlan:
                     return True
                 case node.Write(sink=name) if name not in _OWN_CONNECTORS:
                     return True
+                case node.Aggregate(plugins=made) if any(arg.blob for plugin in made for arg in plugin.args):
+                    return True
                 case _ if any(stored.blob for stored in getattr(item, "exprs", ())):
                     return True
         return False

@@ -84,7 +84,7 @@ def facts(plugin: Plugin, schema: pl.Schema) -> Facts:
     return _facts(plugin, tuple(schema.items()))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _facts(plugin: Plugin, schema: tuple[tuple[str, pl.DataType], ...]) -> Facts:
     work = Aggregator(plugin)
     try:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest
 from ..types import Clock
@@ -130,14 +130,22 @@ class WasmComponentManager:
         loaded = self._find(name)
         return loaded.call(FUNCTIONS[loaded.plugin.config.type], args, output)
 
-    def get_stats(self, name: str | None = None) -> Any:
+    @overload
+    def get_stats(self, name: str) -> PluginStats: ...
+    @overload
+    def get_stats(self, name: None = None) -> dict[str, PluginStats]: ...
+    def get_stats(self, name: str | None = None) -> PluginStats | dict[str, PluginStats]:
         """Return the `PluginStats` of a component, or of all by name."""
         if name is not None:
             return _stats(self._find(name))
         with self._lock:
             return {name: _stats(loaded) for name, loaded in self._components.items()}
 
-    def health(self, name: str | None = None) -> Any:
+    @overload
+    def health(self, name: str) -> Health: ...
+    @overload
+    def health(self, name: None = None) -> dict[str, Health]: ...
+    def health(self, name: str | None = None) -> Health | dict[str, Health]:
         """Start an instance of a component, or of all by name, look at how its calls went, and return its `Health`."""
         if name is not None:
             return _health(name, self._find(name))

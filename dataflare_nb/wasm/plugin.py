@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from .. import dtypes
-from ..errors import GraphFormat, WasmConfiguration, WasmPluginLoad
+from ..errors import GraphFormat, WasmConfiguration, WasmPluginLoad, WrongType
 from .abi import FUNCTIONS, PluginType
 from .figures import Figures
 from .guest import Limits
@@ -209,11 +209,10 @@ def _schema(value: Any) -> dict[str, Any]:
         raise ValueError(f"{value!r} is not a mapping of columns to types, such as {{'name': 'String'}}")
     texts = {}
     for name, kind in value.items():
-        if isinstance(kind, type) and issubclass(kind, pl.DataType):
-            kind = kind()
+        polars = isinstance(kind, pl.DataType) or (isinstance(kind, type) and issubclass(kind, pl.DataType))
         try:
-            texts[name] = dtypes.write(kind if isinstance(kind, pl.DataType) else dtypes.read(kind))
-        except GraphFormat as error:
+            texts[name] = dtypes.write(dtypes.of({name: kind})[name] if polars else dtypes.read(kind))
+        except (GraphFormat, WrongType) as error:
             raise ValueError(f"column `{name}`: {error}") from None
     return texts
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import msgspec
 import polars as pl
@@ -95,7 +95,11 @@ class WasmRuntime:
             self._loaded.pop(plugin_id, None)
         loaded.close()
 
-    def stats(self, plugin_id: str | None = None) -> Any:
+    @overload
+    def stats(self, plugin_id: str) -> PluginStats: ...
+    @overload
+    def stats(self, plugin_id: None = None) -> dict[str, PluginStats]: ...
+    def stats(self, plugin_id: str | None = None) -> PluginStats | dict[str, PluginStats]:
         """Return the `PluginStats` of a plugin, or of all by id."""
         if plugin_id is not None:
             return self.loaded(plugin_id).stats

@@ -150,6 +150,8 @@ class Session:
         groups: int | None = None,
     ) -> int:
         """Copy a package into a guest and call an export on it; return what it returned, which is no error."""
+        if not guest.has(function):
+            raise WasmPluginLoad(f"it does not export `{function}`", plugin=self.plugin.name)
         guest.call("df_reset")
         if guest.has("df_format"):
             guest.call("df_format", package.format)

@@ -313,3 +313,34 @@ def test_a_job_is_stopped_inside_an_aggregator():
     job.stop()
     assert time.monotonic() - start < 2.0
     assert job.status == "stopped"
+
+
+def document(**changes: Any) -> flare.Stream:
+    """Return a stream from a document in which something of the plugin's aggregation was changed."""
+    frame = pl.DataFrame({"t": [START, START + timedelta(seconds=5)], "s": ["a", "b"]})
+    hops = flare.from_frame(frame).event_time("t").window(flare.hopping("10s", every="5s"))
+    stream = hops.agg(s=aggregate(JOINED, "s"))
+    told = json.loads(stream.to_json())
+    (plugin,) = told["nodes"][-1]["plugins"]
+    blobs = dict(stream.graph.blobs)
+    if (other := changes.pop("blob", None)) is not None:
+        blobs[plugin["plugin"]] = other
+    told["nodes"][-1]["plugins"] = [{**plugin, **changes}]
+    return flare.Stream(flare.Graph.from_json(json.dumps(told), blobs), stream.head)
+
+
+def test_a_document_that_says_what_the_plugin_does_not_do_is_found_out():
+    assert document().collect()["s"].to_list() == ["a", "ab", "b"]
+    with pytest.raises(StageFailed, match="plugin joined: it does not export `df_merge`"):
+        document(merges=True).collect()
+    with pytest.raises(StageFailed, match="its values are String and were Int64 when the stream was built"):
+        document(dtype="Int64").collect()
+    with pytest.raises(GraphFormat, match="'Int65' is not a column type"):
+        document(dtype="Int65")
+    with pytest.raises(GraphFormat, match="is given no column"):
+        document(args=[])
+    carriers = flare.wasm.bundled_plugin("carrier_code")
+    with pytest.raises(BadOption, match="an aggregation by a plugin needs one of type Aggregator, and this is a Proc"):
+        document(blob=carriers).collect()
+    with pytest.raises(BadOption, match="and this is int"):
+        document(blob=7).collect()

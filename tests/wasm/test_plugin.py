@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from wasmtime import wat2wasm
 
@@ -87,6 +88,7 @@ def test_all_mistakes_are_told_at_once():
                 "memory_limit": "1KiB",
                 "sha256": "xyz",
                 "tiemout_ms": 5,
+                "schema": {"day": "Dat"},
                 "security_policy": {
                     "max_memory": "4GiB",
                     "max_execution_time": 0,
@@ -105,6 +107,7 @@ def test_all_mistakes_are_told_at_once():
         "`memory_limit`: '1KiB' is outside 65536 to",
         "`sha256`: 'xyz' is not 64 hexadecimal digits",
         "`tiemout_ms` is not known. Did you mean `timeout_ms`?",
+        "`schema`: column `day`: 'Dat' is not a column type such as 'Int64'",
         "in `security_policy`, `max_memory`: '4GiB' is outside",
         "in `security_policy`, `max_execution_time`: 0 is outside 1 ms to 1 h",
         "in `security_policy`, `allow_netwrok` is not known. Did you mean `allow_network`?",
@@ -155,3 +158,15 @@ def test_a_config_survives_being_stored(folder: Path):
     stored = msgspec.json.decode(msgspec.json.encode(plugin.config), type=WasmPluginConfig)
     assert Plugin.of(stored, plugin.module) == plugin
     assert Plugin.of(stored, plugin.module).key == plugin.key
+
+
+def test_the_columns_of_an_answer_are_spelled_as_in_graphs_or_as_polars_types():
+    spelled = WasmPluginConfig.load(
+        {**GOOD, "schema": {"n": "Int64", "at": {"Datetime": ["us", "UTC"]}, "l": pl.List(pl.Date)}}
+    )
+    assert spelled.answers == pl.Schema({"n": pl.Int64, "at": pl.Datetime("us", "UTC"), "l": pl.List(pl.Date)})
+    assert msgspec.json.decode(msgspec.json.encode(spelled), type=WasmPluginConfig).answers == spelled.answers
+    assert WasmPluginConfig.load(GOOD).answers is None
+    for wrong in ({}, [], {"n": 3}, {1: "Int64"}):
+        with pytest.raises(WasmConfiguration, match="`schema`"):
+            WasmPluginConfig.load({**GOOD, "schema": wrong})

@@ -337,6 +337,16 @@ def test_a_live_job_that_is_stopped_commits_what_it_wrote():
     assert job.status == "stopped"
 
 
+def test_a_job_is_stopped_inside_a_destination_and_keeps_nothing_of_half_a_batch():
+    stuck = plugin("(loop $again (br $again)) (i32.const 0)", kind="Destination", policy={"max_execution_time": "1h"})
+    job = flare.rate(1000.0).write_wasm(stuck).run("stuck_sink", commit_every="1h")
+    time.sleep(0.3)
+    start = time.monotonic()
+    job.stop()
+    assert time.monotonic() - start < 3.0
+    assert job.status == "stopped"
+
+
 def test_a_destination_that_refuses_rows_fails_the_job():
     ledger = compiled(LEDGER, "Destination", "ledger")
     with pytest.raises(StageFailed, match=r"plugin ledger: it does not accept this input: ledger takes a column x"):
