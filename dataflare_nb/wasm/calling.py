@@ -116,7 +116,7 @@ class Calls:
             code = f"(local.get {next(places)})"
             parts.append(Value(code, Kind(slot.type), none=f"(local.get {next(places)})" if slot.optional else None))
         if inner.returns.record:
-            fields = inner.returns.fields
+            fields = inner.returns.fields if inner.returns.maker else tuple(map(str, range(len(parts))))
             return Value(f"{call} {failed}", Kind.RECORD, parts=tuple(parts), fields=fields)
         (part,) = parts
         return Value(f"(block (result {part.kind.wat}) {call} {failed} {part.code})", part.kind, none=part.none)

@@ -60,12 +60,13 @@ class Comparisons:
                 start = f"{held} {start}"
             code = self._one(op, left, right, node, (left_node, right_node))
             parts.append(f"(block (result i32) {start} {code})" if start else code)
-            if isinstance(left_node, ast.Name):
+            name = named(left_node)
+            if name is not None:
                 is_not = isinstance(op, (ast.IsNot, ast.NotEq))
                 if right.kind is Kind.NONE:
-                    (present if is_not else absent).add(left_node.id)
+                    (present if is_not else absent).add(name)
                 elif right.none is None and not is_not:
-                    present.add(left_node.id)
+                    present.add(name)
             if i < last:
                 ends.append(self.frame.flow.copy())
             left_node, left = right_node, right
@@ -150,7 +151,7 @@ class Comparisons:
 
     def is_value_name(self, node: ast.expr) -> bool:
         """Whether a name is a variable of the function."""
-        return isinstance(node, ast.Name) and (node.id in self.frame.types or node.id in self.frame.records)
+        return isinstance(node, ast.Name) and node.id in self.frame.stored
 
     def relation(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> str:
         """Return code that compares two values, neither of which is None."""
@@ -173,6 +174,14 @@ class Comparisons:
             code = f"(local.set {held} {as_float(left)}) (call $compare {right.code} (local.get {held}))"
             return _ordered(f"(block (result i32) {code})", _MIRRORED[floats])
         return _ordered(f"(call $compare {left.code} {as_float(right)})", floats)
+
+
+def named(node: ast.expr) -> str | None:
+    """Return the name whose value an expression is."""
+    match node:
+        case ast.Name(id=name) | ast.NamedExpr(target=ast.Name(id=name)):
+            return name
+    return None
 
 
 def _ordered(code: str, op: str) -> str:

@@ -7,10 +7,11 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..errors import UdfError
 from . import builtin_calls  # noqa: F401 - it registers what it compiles
 from .arithmetic import Arithmetic
 from .calling import Calls
-from .comparing import Comparisons
+from .comparing import Comparisons, named
 from .refusals import refusal
 from .source import Source
 from .temporal import constant_time
@@ -79,7 +80,9 @@ class Expressions(Calls, Comparisons, Arithmetic):
             case ast.BinOp():
                 return self.binary(node, self.value(node.left), self.value(node.right))
             case ast.BoolOp():
-                return self._choice_of(node)
+                value, true, false = self._choice_of(node)
+                self.frame.flow = Flow.meet([true, false])
+                return value
             case ast.IfExp():
                 return self._ternary(node)
             case ast.Call():
@@ -90,6 +93,10 @@ class Expressions(Calls, Comparisons, Arithmetic):
                 return self._item(node)
             case ast.Attribute(value=owner) if self.is_value(owner):
                 return self.attribute(node)
+            case ast.Name(id=name) if name in self.frame.stored:
+                if self.frame.unsettled:
+                    raise Unsettled
+                raise self._unassigned(name, node)
             case ast.Name() | ast.Attribute():
                 return self.known(self.static(node), node)
         raise self.source.error(node, refusal(node))
@@ -123,9 +130,8 @@ class Expressions(Calls, Comparisons, Arithmetic):
         if found.kind is Kind.RECORD:
             raise self.source.error(node, refusal(ast.Tuple))
         true, false = self.frame.flow.copy(), self.frame.flow.copy()
-        match node:
-            case ast.Name(id=name) | ast.NamedExpr(target=ast.Name(id=name)):
-                true.present.add(name)
+        if (name := named(node)) is not None:
+            true.present.add(name)
         return truth(found), true, false
 
     def condition(self, node: ast.expr) -> str:
@@ -144,16 +150,14 @@ class Expressions(Calls, Comparisons, Arithmetic):
         """Whether an expression gives a value, and not a module or class known from outside."""
         match node:
             case ast.Name(id=name):
-                return self.is_local(name) or not isinstance(self.static(node), (types.ModuleType, type))
+                return name in self.frame.stored or not isinstance(self.static(node), (types.ModuleType, type))
             case ast.Attribute(value=owner):
                 return self.is_value(owner) or not isinstance(self.static(node), (types.ModuleType, type))
         return True
 
     def _local(self, name: str, node: ast.AST) -> Value:
         if name not in self.frame.flow.assigned:
-            raise self.source.error(
-                node, f"`{name}` has no value on every way to here; give it one before the `if` or the loop"
-            )
+            raise self._unassigned(name, node)
         fields = self.frame.records.get(name)
         if fields is not None:
             parts = tuple(self._local(f"{name}.{i}", node) for i in range(len(fields)))
@@ -166,6 +170,11 @@ class Expressions(Calls, Comparisons, Arithmetic):
             return NONE
         none = f"(local.get {absence(name)})" if kept.optional and not present else None
         return Value(f"(local.get {variable(name)})", kept.kind, none=none)
+
+    def _unassigned(self, name: str, node: ast.AST) -> UdfError:
+        return self.source.error(
+            node, f"`{name}` has no value on every way to here; give it one before the `if` or the loop"
+        )
 
     def assign(self, name: str, value: Value, node: ast.AST) -> str:
         """Return code that gives a variable a value."""
@@ -286,39 +295,51 @@ class Expressions(Calls, Comparisons, Arithmetic):
 
     # ---- choices ----
 
-    def _choice_of(self, node: ast.BoolOp) -> Value:
+    def _tested(self, node: ast.expr) -> tuple[Value, Flow, Flow]:
+        """Compile a value, and say what holds if it is true, or false."""
+        match node:
+            case ast.BoolOp():
+                return self._choice_of(node)
+            case ast.Compare() | ast.UnaryOp(op=ast.Not()):
+                code, true, false = self.test(node)
+                return Value(code, Kind.BOOL), true, false
+        value = self.maybe(node)
+        if value.kind is Kind.RECORD:
+            raise self.source.error(node, refusal(ast.Tuple))
+        true, false = self.frame.flow.copy(), self.frame.flow.copy()
+        if (name := named(node)) is not None:
+            true.present.add(name)
+        return value, true, false
+
+    def _choice_of(self, node: ast.BoolOp) -> tuple[Value, Flow, Flow]:
         stops = isinstance(node.op, ast.Or)
         held: list[tuple[str, Value]] = []
         ends: list[Flow] = []
-        for i, part in enumerate(node.values):
-            value = self.maybe(part)
-            if value.kind is Kind.RECORD:
-                raise self.source.error(part, refusal(ast.Tuple))
-            flow = self.frame.flow
-            if i + 1 < len(node.values):
-                ends.append(flow.copy())
-                if isinstance(part, ast.Name) and not stops:
-                    flow.present.add(part.id)
-                # What is false is never the result of `or`, so a None before the end is not.
-                held.append(self.hold(value))
-            else:
-                last = value
+        for part in node.values[:-1]:
+            value, *flows = self._tested(part)
+            ends.append(flows[not stops])
+            self.frame.flow = flows[stops]
+            held.append(self.hold(value))
+        last, *flows = self._tested(node.values[-1])
+        ends.append(flows[not stops])
+        end, on = Flow.meet(ends), flows[stops]
+        true, false = (end, on) if stops else (on, end)
+        # What is false is never the result of `or`, so a None before the end is not.
         kinds = [Type(value.kind, value.none is not None and not stops) for _, value in held]
         kept = self.joined([*kinds, last.type], node, "or" if stops else "and")
-        self.frame.flow = Flow.meet([*ends, self.frame.flow])
         if not kept.optional:
             code = as_kind(last, kept.kind)
             for start, value in reversed(held):
                 branches = (as_kind(value, kept.kind), code) if stops else (code, as_kind(value, kept.kind))
                 code = f"(block (result {kept.kind.wat}) {start} {pick(truth(value), kept.kind.wat, *branches)})"
-            return Value(code, kept.kind)
+            return Value(code, kept.kind), true, false
         flag = self.frame.temporary("i32")
         code = self._flagged(last, kept.kind, flag)
         for start, value in reversed(held):
             own = self._flagged(Value(value.code, value.kind) if stops else value, kept.kind, flag)
             branches = (own, code) if stops else (code, own)
             code = f"(block (result {kept.kind.wat}) {start} {pick(truth(value), kept.kind.wat, *branches)})"
-        return Value(code, kept.kind, none=f"(local.get {flag})")
+        return Value(code, kept.kind, none=f"(local.get {flag})"), true, false
 
     def _flagged(self, value: Value, kind: Kind, flag: str) -> str:
         """Return code that leaves a value and notes in a local whether it is None."""

@@ -78,7 +78,7 @@ class KernelPool:
             failure = self._run(guest, call)
         if failure is not None:
             row, site = failure
-            raise UdfFailed(self.kernel, row, site, [column[row] for column in columns])
+            raise UdfFailed(self.kernel, row, site, [_value(column, row) for column in columns])
         return call.result()
 
     def apart(self, columns: Sequence[pl.Series]) -> Outcome:
@@ -151,6 +151,14 @@ class KernelPool:
         return sites[number - 1]
 
 
+def _value(column: pl.Series, row: int) -> Any:
+    """Return a value of a column, as a number if Python has no date for it."""
+    try:
+        return column[row]
+    except (ValueError, OverflowError):
+        return column[row : row + 1].to_physical()[0]
+
+
 @dataclass(frozen=True, slots=True)
 class _Input:
     """A column on its way in: where its values are, which of them are there, and what keeps both alive."""
@@ -178,7 +186,7 @@ class _Call:
                 at, size, _held = bits(buffers[0], array.offset, rows)
                 mask = at if isinstance(at, bytes) else ctypes.string_at(at, size)
                 if slot.optional:
-                    nulls = ctypes.create_string_buffer(mask, size)
+                    nulls = ctypes.create_string_buffer(mask[:size], size)
                 else:
                     number = int.from_bytes(mask, "little")
                     valid = number if valid is None else valid & number

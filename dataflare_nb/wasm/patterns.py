@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .values import NONE, NUMBERS, Kind, Value
+from .values import NUMBERS, Kind, Value
 
 if TYPE_CHECKING:
     from .expressions import Expressions
 
 
-def cases(ex: Expressions, node: ast.Match, subject: Value) -> Iterator[tuple[ast.match_case, str, str | None]]:
-    """Yield each case with the code that says whether it fits (none if it always does) and the name it gives."""
-    if subject.kind is Kind.RECORD:
-        raise ex.source.error(node.subject, "match takes one value here, not a tuple")
-    for case in node.cases:
-        pattern: ast.pattern = case.pattern
-        name: str | None = None
-        if isinstance(pattern, ast.MatchAs):
-            name = pattern.name
-            pattern = pattern.pattern or pattern
-        fits = "" if isinstance(pattern, ast.MatchAs) else _fits(ex, pattern, subject)
-        yield case, fits, name
+def bound(pattern: ast.pattern) -> tuple[ast.pattern | None, str | None]:
+    """Return what a pattern compares with (None if it fits all), and the name it gives to what fits."""
+    if isinstance(pattern, ast.MatchAs):
+        return pattern.pattern, pattern.name
+    return pattern, None
 
 
-def _fits(ex: Expressions, pattern: ast.pattern, subject: Value) -> str:
+def takes_none(pattern: ast.pattern) -> bool:
+    """Whether a pattern fits None."""
+    if isinstance(pattern, ast.MatchOr):
+        return any(map(takes_none, pattern.patterns))
+    return isinstance(pattern, ast.MatchSingleton) and pattern.value is None
+
+
+def fits(ex: Expressions, pattern: ast.pattern, subject: Value) -> str:
+    """Return code that says whether a value fits a pattern."""
     match pattern:
         case ast.MatchOr(patterns=patterns):
             code = "(i32.const 0)"
             for one in patterns:
-                code = f"(i32.or {code} {_fits(ex, one, subject)})"
+                code = f"(i32.or {code} {fits(ex, one, subject)})"
             return code
         case ast.MatchSingleton(value=None):
             return subject.none or "(i32.const 0)"
@@ -43,7 +43,7 @@ def _fits(ex: Expressions, pattern: ast.pattern, subject: Value) -> str:
             constant = ex.value(value)
             if constant.number is None:
                 raise ex.source.error(value, "a pattern is a constant here")
-            if subject.kind is NONE.kind or (constant.kind in NUMBERS) != (subject.kind in NUMBERS):
+            if subject.kind is Kind.NONE or (constant.kind in NUMBERS) != (subject.kind in NUMBERS):
                 return "(i32.const 0)"
             plain = Value(subject.code, subject.kind)
             return _present(subject, ex.relation(ast.Eq(), plain, constant, value))

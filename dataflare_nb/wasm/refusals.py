@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import datetime as dt
 from typing import Any
 
 NUMBERS_ONLY = "a compiled function works on numbers, bools, dates and times; use .map_batches for text and objects"
@@ -94,6 +95,8 @@ def instead_of_calling(target: Any, name: str) -> str:
     hint = _BUILTINS.get(target) if _hashable(target) else None
     if hint is not None:
         return hint
+    if isinstance(getattr(target, "__self__", None), type) and issubclass(target.__self__, dt.date):
+        return _CLOCK.get(name.rpartition(".")[2], "use datetime(...), date(...), and arithmetic with timedelta(...)")
     module = getattr(target, "__module__", "") or ""
     if module == "math":
         method = name.split(".")[-1]
@@ -105,11 +108,21 @@ def instead_of_calling(target: Any, name: str) -> str:
     return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and math.sqrt, floor, ceil, isnan ..."
 
 
+_NO_CLOCK = "a compiled function has no clock; add a column with the time"
+_CLOCK = {
+    "now": _NO_CLOCK,
+    "utcnow": _NO_CLOCK,
+    "today": _NO_CLOCK,
+    "fromtimestamp": "it depends on the zone of the machine; write datetime(1970, 1, 1) + timedelta(seconds=n)",
+    "utcfromtimestamp": "write datetime(1970, 1, 1) + timedelta(seconds=n)",
+    "strptime": "use Polars before: pl.col(...).str.to_datetime(...)",
+    "fromisoformat": "use Polars before: pl.col(...).str.to_datetime()",
+}
 _MODULES = {
     "numpy": "use the function of the same name in `math`, or a Polars expression",
     "random": "add a column of random numbers before, so that a repeated run gives the same",
     "os": "a compiled function has no access to the machine; add a parameter",
-    "time": "a compiled function has no clock; add a column with the time",
+    "time": _NO_CLOCK,
     "re": "use Polars: pl.col(...).str.extract(...)",
     "json": "use Polars: pl.col(...).str.json_decode(...)",
 }

@@ -7,9 +7,8 @@ import builtins
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import words
+from . import patterns, words
 from .expressions import Expressions, Unsettled
-from .patterns import cases
 from .refusals import refusal
 from .signature import Signature
 from .source import Source
@@ -47,6 +46,8 @@ class Body:
         self._source, self._names, self._unit, self._inner = source, names, unit, inner
         self._signature, self._returns = signature, signature.returns
         self._first_line: dict[str, int] = {}
+        named = (part for part in ast.walk(source.tree) if isinstance(part, (ast.Name, ast.arg, ast.MatchAs)))
+        self._stored = frozenset(filter(None, map(_stored_name, named)))
 
     def compile(self, frame: Callable[[], Frame]) -> tuple[str, Frame]:
         """Return the code of the body and the frame that it settled on."""
@@ -56,11 +57,11 @@ class Body:
             attempt = frame()
             attempt.types = dict(types)
             attempt.flow = Flow(set(params))
-            self._unsettled: ast.stmt | None = None
+            attempt.stored = self._stored
             code = self._attempt(attempt)
             if attempt.types == types:
-                if self._unsettled is not None:
-                    raise self._source.error(self._unsettled, "a variable here is None on every way; it needs a value")
+                if attempt.unsettled is not None:
+                    raise self._source.error(attempt.unsettled, "a variable is None on every way here; give it a value")
                 return code, attempt
             types = attempt.types
         raise self._source.error(self._source.tree, "the types of its variables do not settle")
@@ -95,7 +96,7 @@ class Body:
             try:
                 code, falls = self._statement(node)
             except Unsettled:
-                self._unsettled = node
+                self._frame.unsettled = node
                 if isinstance(node, ast.Return):
                     return " ".join(parts), False
                 continue
@@ -203,7 +204,7 @@ class Body:
         try:
             return self._ex.test(node)
         except Unsettled:
-            self._unsettled = statement
+            self._frame.unsettled = statement
             return "(i32.const 0)", self._frame.flow.copy(), self._frame.flow.copy()
 
     def _if(self, node: ast.If) -> tuple[str, bool]:
@@ -219,34 +220,45 @@ class Body:
         return f"(if {test} (then {then}) {branch})", bool(ends)
 
     def _match(self, node: ast.Match) -> tuple[str, bool]:
-        start, subject = self._ex.hold(self._ex.maybe(node.subject))
+        subject = self._ex.maybe(node.subject)
+        if subject.kind is Kind.RECORD:
+            raise self._source.error(node.subject, "match takes one value here, not a tuple")
+        start, subject = self._ex.hold(subject)
         label = self._frame.label("matched")
-        code, ends = [start], []
+        code: list[str] = [start]
+        ends: list[Flow] = []
         rest = self._frame.flow
-        for case, test, caught in cases(self._ex, node, subject):
-            self._frame.flow = rest.copy()
-            stores = self._ex.assign(caught, subject, case.pattern) if caught else ""
-            miss = self._frame.flow.copy()
-            guard = ""
+        always = False
+        for case in node.cases:
             skip = self._frame.label("case")
+            pattern, name = patterns.bound(case.pattern)
+            self._frame.flow = rest.copy()
+            fits = "" if pattern is None else patterns.fits(self._ex, pattern, subject)
+            parts = [f"(br_if {skip} (i32.eqz {fits}))"] if fits else []
+            parts += [self._ex.assign(name, subject, case.pattern)] if name else []
+            miss = self._frame.flow.copy()
             if case.guard is not None:
-                found, self._frame.flow, miss = self._test(case.guard, node)
-                guard = f"(br_if {skip} (i32.eqz {found}))"
+                guard, self._frame.flow, miss = self._test(case.guard, node)
+                parts.append(f"(br_if {skip} (i32.eqz {guard}))")
             body, falls = self._block(case.body)
+            parts.append(body)
             if falls:
                 ends.append(self._frame.flow)
-            check = f"(br_if {skip} (i32.eqz {test}))" if test else ""
-            leave = f"(br {label})" if falls else ""
-            code.append(f"(block {skip} {check} {stores} {guard} {body} {leave})")
-            if not test and case.guard is None:
+                parts.append(f"(br {label})")
+            code.append(f"(block {skip} {' '.join(parts)})")
+            always = pattern is None and case.guard is None
+            if always:
                 break
             rest = Flow.meet([rest, miss])
-        else:
+            if pattern is not None and case.guard is None and patterns.takes_none(pattern):
+                subject = Value(subject.code, subject.kind)
+                if isinstance(node.subject, ast.Name):
+                    rest.present.add(node.subject.id)
+        if not always:
             ends.append(rest)
         if ends:
             self._frame.flow = Flow.meet(ends)
-        after = "" if ends else "unreachable"
-        return f"(block {label} {' '.join(code)} {after})", bool(ends)
+        return f"(block {label} {' '.join(code)} {'' if ends else 'unreachable'})", bool(ends)
 
     # ---- loops ----
 
@@ -357,6 +369,13 @@ class Body:
         return (
             self._ex.failing("(i32.const 1)", kind.__name__, _text_of(args[0]) if args else "", node) + " unreachable"
         )
+
+
+def _stored_name(node: ast.Name | ast.arg | ast.MatchAs) -> str | None:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.MatchAs(name=name):
+            return name
+    return None
 
 
 def _reads(part: Value) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import words
@@ -221,6 +221,10 @@ for _name in ("astimezone", "utcoffset"):
 
 _DATE_PARTS = {"year": ..., "month": ..., "day": ...}
 _TIME_PARTS = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
+_C_INT = (
+    ("(i64.gt_s {} (i64.const 0x7fffffff))", words.TOO_LARGE_FOR_C),
+    ("(i64.lt_s {} (i64.const -0x80000000))", words.TOO_SMALL_FOR_C),
+)
 _MOST = {"hour": 23, "minute": 59, "second": 59, "microsecond": 999_999}
 _PARTS: dict[Kind, dict[str, Any]] = {
     Kind.DATE: _DATE_PARTS,
@@ -236,8 +240,8 @@ def _whole(ex: Expressions, node: ast.Call, parts: Mapping[str, Value]) -> dict[
     return {name: Value(as_int(value), Kind.INT, value.number) for name, value in parts.items()}
 
 
-def _made(ex: Expressions, node: ast.Call, kind: Kind, given: Mapping[str, Value]) -> Value:
-    """Return a date or time of its parts, which are checked as Python does, in its order."""
+def _made(ex: Expressions, node: ast.Call, kind: Kind, given: Mapping[str, Value], own: Collection[str] = ()) -> Value:
+    """Return a date or time of its parts, which are checked as Python does, in its order; `own` is code of old parts."""
     parts = _whole(ex, node, given)
     names = {name: ex.frame.temporary("i64") for name in parts}
     code = [f"(local.set {names[name]} {value.code})" for name, value in parts.items()]
@@ -247,6 +251,10 @@ def _made(ex: Expressions, node: ast.Call, kind: Kind, given: Mapping[str, Value
         outside = f"(i32.or (i64.lt_s {got[name]} (i64.const {least})) (i64.gt_s {got[name]} {most}))"
         code.append(ex.failing(outside, "ValueError", message, node))
 
+    # Python turns all of them into ints of C before it looks at one.
+    for name in (name for name, value in given.items() if value.number is None and value.code not in own):
+        for beyond, message in _C_INT:
+            code.append(ex.failing(beyond.format(got[name]), "OverflowError", message, node))
     days = "(i64.const 0)"
     if kind in _DATED:
         ex.unit.helpers |= {"month_length", "date"}
@@ -281,7 +289,7 @@ def _constructor(target: type, kind: Kind) -> None:
         given = ex.arguments(node, list(read), dict.fromkeys(read))
         both = zip(read.items(), given, strict=True)
         parts = {name: own if value.kind is Kind.NONE else value for (name, own), value in both}
-        made = _made(ex, node, kind, parts)
+        made = _made(ex, node, kind, parts, [value.code for value in read.values()])
         return Value(f"(block (result i64) {start} {made.code})", kind)
 
     METHODS[kind, "replace"] = replaced

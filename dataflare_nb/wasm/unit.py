@@ -88,7 +88,7 @@ class Frame:
     """The locals of one function, and how it ends.
 
     `leave` returns the code that hands over a result, given its values; `fail` is what follows after an error
-    was noted.
+    was noted. `stored` are the names that the function assigns anywhere, which are its own everywhere in it.
     """
 
     leave: Callable[[Sequence[Value]], str]
@@ -96,7 +96,9 @@ class Frame:
     types: dict[str, Type] = field(default_factory=dict)
     records: dict[str, tuple[str, ...]] = field(default_factory=dict)
     slots: dict[str, str] = field(default_factory=dict)
+    stored: frozenset[str] = frozenset()
     flow: Flow = field(default_factory=Flow)
+    unsettled: ast.stmt | None = None
     _count: int = 0
 
     def temporary(self, wat: str) -> str:

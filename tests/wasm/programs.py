@@ -301,7 +301,7 @@ class Program:
 NEVER = (
     "can never be computed",
     "a negative power of an int",
-    "is None on every way",
+    "is None on every way here",
     "is None here",
     "does not fit into 64 bits; write it",
 )

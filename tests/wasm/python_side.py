@@ -7,6 +7,7 @@ in a check. Nothing else is changed, so that line numbers, words and the order o
 from __future__ import annotations
 
 import ast
+import dataclasses
 import datetime as dt
 import functools
 import math
@@ -139,6 +140,8 @@ def outcome(function: Udf, python: Callable[..., Any], row: tuple[Any, ...]) -> 
             error = OverflowError(NO_64_BITS)  # a timedelta beyond what Python's can be is beyond 64 bits too
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return said, frames[-1].lineno
+    if dataclasses.is_dataclass(result):
+        return dataclasses.astuple(result)  # type: ignore[arg-type]
     return tuple(result) if isinstance(result, tuple) else result
 
 
