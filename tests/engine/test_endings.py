@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,23 @@ import pytest
 
 import dataflare_nb as flare
 from dataflare_nb.errors import JobError, JobStopped, StageFailed
+
+TRACED = sys.gettrace() is not None and sys.version_info < (3, 12)
+"""Python 3.11 does not get on under a debugger or coverage while an exception waits for a thread that is in C."""
+
+
+class Stuck:
+    """A call that does not return to Python until it is freed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def __call__(self) -> None:
+        self._lock.acquire(timeout=2.0 if TRACED else 60.0)
+
+    def free(self) -> None:
+        self._lock.release()
 
 
 class Book:
@@ -91,7 +109,7 @@ def test_sinks_of_a_job_are_committed_together_or_not_at_all():
     good, bad = Book(), Book({"prepare": fails})
     job = flare.run(into(good, FRAME), into(bad, FRAME.select("value")))
     with pytest.raises(StageFailed, match="no space left"):
-        job.wait(10)
+        job.wait(30)
     assert good.committed == {}
     assert good.steps[-2:] == ["abort", "close"]
     assert bad.steps[-2:] == ["abort", "close"]
@@ -101,7 +119,7 @@ def test_a_commit_that_fails_fails_the_job_and_closes_every_sink():
     bad, good = Book({"commit": fails}), Book()
     job = flare.run(into(bad, FRAME), into(good, FRAME.select("value")))
     with pytest.raises(StageFailed, match="no space left"):
-        job.wait(10)
+        job.wait(30)
     assert job.status == "failed"
     assert bad.steps[-1] == good.steps[-1] == "close"
     assert sum(good.committed.values()) == 1_000
@@ -110,7 +128,7 @@ def test_a_commit_that_fails_fails_the_job_and_closes_every_sink():
 def test_a_commit_that_was_interrupted_is_repeated():
     book = Book({"commit": once(slowly)})
     job = into(book, flare.rate(10_000)).run(commit_every="100ms")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while "commit" not in book.steps and time.monotonic() < deadline:
         time.sleep(0.01)
     job.stop()
@@ -122,7 +140,7 @@ def test_a_commit_that_was_interrupted_is_repeated():
 def test_half_a_batch_is_never_committed():
     book = Book({"write": slowly})
     job = into(book, flare.rate(10_000)).run()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while "write" not in book.steps and time.monotonic() < deadline:
         time.sleep(0.01)
     job.stop()
@@ -131,39 +149,42 @@ def test_half_a_batch_is_never_committed():
     assert job.ledger()["balanced"].all()
 
 
-def test_a_sink_that_comes_back_late_is_closed_then():
-    book = Book({"write": lambda: time.sleep(2.0)})
+def test_a_sink_that_comes_back_late_is_closed_then(within):
+    stuck = Stuck()
+    book = Book({"write": stuck})
     job = into(book, flare.rate(10_000)).run()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while "write" not in book.steps and time.monotonic() < deadline:
         time.sleep(0.01)
-    start = time.monotonic()
-    job.stop()
-    assert time.monotonic() - start < 1.0
-    assert "close" not in book.steps
+    with within(5.0 if TRACED else 1.0):
+        job.stop()
+    assert TRACED or "close" not in book.steps
+    stuck.free()
     while "close" not in book.steps and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.01)
     assert book.steps[-1] == "close"
     assert book.committed == book.prepared
 
 
 def test_a_stage_that_fails_does_not_wait_for_one_that_is_busy():
+    stuck, inside = Stuck(), threading.Event()
+
     def wait(frame: pl.DataFrame) -> pl.DataFrame:
-        time.sleep(5.0)
+        inside.set()
+        stuck()
         return frame
 
     def broken(frame: pl.DataFrame) -> pl.DataFrame:
-        time.sleep(0.2)
+        inside.wait(30)
         raise ValueError("boom")
 
     schema = {"value": pl.Int64}
     slow = FRAME.map_batches(wait, schema=schema)
-    start = time.monotonic()
     job = flare.run(slow, FRAME.map_batches(broken, schema=schema), workers=3)
     with pytest.raises(StageFailed, match="boom"):
-        job.wait(4)
-    assert time.monotonic() - start < 3.0
+        job.wait(30)
     assert job.status == "failed"
+    stuck.free()
 
 
 def test_looking_at_windows_changes_nothing():
@@ -176,7 +197,7 @@ def test_looking_at_windows_changes_nothing():
         job.explain_window(key=3)
         looked += 1
         time.sleep(0.002)
-    assert job.wait(20).result()["n"].sum() == rows
+    assert job.wait(60).result()["n"].sum() == rows
     assert looked
 
 
@@ -185,14 +206,14 @@ def test_a_job_cannot_wait_for_itself():
         ready, told = threading.Event(), []
 
         def inside(frame: pl.DataFrame, epoch: int, name=name, ready=ready, told=told) -> None:
-            ready.wait(5)
+            ready.wait(30)
             with pytest.raises(JobError, match="cannot wait for itself"):
                 getattr(flare.job("itself"), name)()
             told.append(name)
 
         job = FRAME.for_each_batch(inside).run(name="itself")
         ready.set()
-        job.wait(10)
+        job.wait(30)
         assert told == [name]
 
 
@@ -202,7 +223,7 @@ def test_a_job_can_be_stopped_from_inside():
         time.sleep(0.01)
 
     job = flare.rate(1_000).for_each_batch(inside).run(name="suicidal")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while job.status != "stopped" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert job.status == "stopped"
@@ -210,22 +231,32 @@ def test_a_job_can_be_stopped_from_inside():
 
 
 def test_drain_says_when_somebody_else_has_stopped_the_job():
+    inside = threading.Event()
+
     def wait(frame: pl.DataFrame, epoch: int) -> None:
-        time.sleep(0.3)
+        inside.set()
+        while True:
+            time.sleep(0.01)
 
     job = flare.rate(100_000).for_each_batch(wait).run()
-    time.sleep(0.2)
+    assert inside.wait(30)
     threading.Timer(0.3, job.stop).start()
     with pytest.raises(JobStopped, match="before it had drained"):
-        job.drain(10)
+        job.drain(30)
 
 
 def test_a_slow_input_of_a_union_does_not_let_the_other_fill_the_memory():
     slow = flare.rate(5.0, rows=20).select("value")
     quick = flare.from_frame(pl.DataFrame({"value": range(8_000_000)})).select(pl.col("value") + 1)
     job = slow.union(quick).run(workers=2, latency="20ms")
-    time.sleep(1.0)
-    fills = [stats.fill for stats in job.read().channels.values()]
+    # The quick one has filled its queue, and the slow one is still read, when the third row of the slow one is through.
+    deadline, fills = time.monotonic() + 30, [0.0]
+    while job.result().height < 3 or max(fills) < 1.0:
+        assert time.monotonic() < deadline
+        fills = [stats.fill for stats in job.read().channels.values()]
+        time.sleep(0.01)
+    time.sleep(0.5)
+    fills += [stats.fill for stats in job.read().channels.values()]
     job.stop()
     assert max(fills) < 2.0
 
@@ -246,7 +277,7 @@ def test_early_results_by_the_clock_come_though_the_stage_is_never_out_of_work()
 def test_results_made_by_the_clock_have_no_latency_of_years():
     stream = flare.rate(1_000).event_time("timestamp").window(flare.tumbling("1h"), early=flare.every("50ms"))
     job = stream.agg(n=pl.len()).run()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while job.result().height < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     metrics, batch = job.metrics(), job.read().batch_rows
@@ -256,7 +287,7 @@ def test_results_made_by_the_clock_have_no_latency_of_years():
 
 
 def test_a_name_whose_new_job_cannot_open_keeps_its_old_one(tmp_path):
-    FRAME.write_parquet(tmp_path / "taken.parquet").run().wait(10)
+    FRAME.write_parquet(tmp_path / "taken.parquet").run().wait(60)
     old = flare.rate(10).run(name="live")
     with pytest.raises(flare.DataflareError, match="taken"):
         FRAME.write_parquet(tmp_path / "taken.parquet").run(name="live")

@@ -68,7 +68,7 @@ def test_a_window_that_is_kept_for_late_rows_and_what_missed_it_are_told(feed):
 def test_at_the_end_everything_has_fired(feed):
     job = running(windows(feed))
     feed.give(at(1)).settle()
-    job.drain(10)
+    job.drain(60)
     assert "at the end of time; everything has fired" in repr(job.explain_window())
 
 

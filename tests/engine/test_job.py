@@ -19,6 +19,14 @@ def threads() -> set[str]:
     return {t.name for t in threading.enumerate() if t.name.startswith("dataflare:")}
 
 
+def gone(seconds: float = 30.0) -> bool:
+    """Wait until no thread of a job is left."""
+    deadline = time.monotonic() + seconds
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return not threads()
+
+
 def slowly(seconds: float):
     def wait(frame: pl.DataFrame) -> pl.DataFrame:
         if frame.height:
@@ -32,25 +40,32 @@ def slowly(seconds: float):
 def _nothing_is_left():
     yield
     flare.stop_all()
-    assert not threads()
+    assert gone()
 
 
-def test_run_returns_at_once_and_wait_gives_the_result():
-    start = time.monotonic()
-    job = flare.from_frame(ROWS).map_batches(slowly(0.3)).run(name="slow")
-    assert time.monotonic() - start < 0.25
-    assert job.status in ("starting", "running")
-    assert_frame_equal(job.wait(10).result(), ROWS)
+def test_run_returns_at_once_and_wait_gives_the_result(within):
+    gate = threading.Event()
+
+    def held(frame: pl.DataFrame) -> pl.DataFrame:
+        assert not frame.height or gate.wait(30)
+        return frame
+
+    with within(0.25):
+        job = flare.from_frame(ROWS).map_batches(held).run(name="slow")
+    assert job.status == "running"
+    gate.set()
+    assert_frame_equal(job.wait(60).result(), ROWS)
     assert job.status == "finished"
 
 
-def test_the_first_result_of_a_small_stream_is_there_in_half_a_second():
+def test_the_first_result_of_a_small_stream_is_there_in_half_a_second(within):
     flare.from_frame(ROWS).filter(pl.col("n") > 1).collect()
-    start = time.monotonic()
-    job = flare.from_frame(ROWS).filter(pl.col("n") > 2).run()
-    while not job.result().height:
-        assert time.monotonic() - start < 0.5
-        time.sleep(0.001)
+    deadline = time.monotonic() + 30
+    with within(0.5):
+        job = flare.from_frame(ROWS).filter(pl.col("n") > 2).run()
+        while not job.result().height:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -79,7 +94,7 @@ def test_a_stateless_stage_works_on_several_batches_at_once():
 
     frame = pl.DataFrame({"n": range(100_000)})
     job = flare.from_frames([frame.head(50_000), frame.tail(50_000)])
-    job = job.with_columns(pl.col("n").map_batches(meet, return_dtype=pl.Int64)).run(workers=2).wait(20)
+    job = job.with_columns(pl.col("n").map_batches(meet, return_dtype=pl.Int64)).run(workers=2).wait(60)
     assert job.result()["n"].sum() == frame["n"].sum()
 
 
@@ -92,11 +107,11 @@ def test_a_stage_that_raises_fails_the_job_and_names_stage_batch_and_cause():
     job = flare.from_frame(ROWS).map_batches(broken).named("unlucky").run()
     told = "stage unlucky failed at split frame-0, row 0, a batch of 1000 rows"
     with pytest.raises(StageFailed, match=told) as caught:
-        job.wait(10)
+        job.wait(60)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert caught.value.stage == "unlucky"
     assert job.status == "failed"
-    assert not threads()
+    assert gone()
 
 
 def test_a_failed_job_leaves_nothing_in_its_file(tmp_path):
@@ -109,18 +124,20 @@ def test_a_failed_job_leaves_nothing_in_its_file(tmp_path):
     stream = flare.from_frame(frame).map_batches(broken).write_parquet(tmp_path / "out.parquet")
     job = stream.run(latency="1ms")
     with pytest.raises(StageFailed, match="too far"):
-        job.wait(10)
+        job.wait(60)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_running_a_name_again_replaces_its_job_twenty_times():
-    counts = []
+    job = flare.rate(1_000).run(name="again")
+    first, deadline = len(threads()), time.monotonic() + 60
     for _ in range(20):
         job = flare.rate(1_000).run(name="again")
-        counts.append(len(threads()))
+        while len(threads()) != first:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
     assert list(flare.jobs()) == ["again"]
     assert flare.job("again") is job
-    assert len(set(counts)) == 1
     job.stop()
     assert job.status == "stopped"
 
@@ -133,19 +150,18 @@ def test_the_name_of_a_job_is_by_default_that_of_its_output():
     assert first.status == "stopped"
 
 
-def test_stop_ends_a_live_job_in_less_than_a_second():
+def test_stop_ends_a_live_job_in_less_than_a_second(within):
     job = flare.rate(100_000).with_columns(double=pl.col("value") * 2).run()
     while job.result().height < 1_000:
         time.sleep(0.01)
-    start = time.monotonic()
-    job.stop()
-    assert time.monotonic() - start < 1.0
+    with within(1.0):
+        job.stop()
+        assert gone()
     assert job.status == "stopped"
-    assert not threads()
     job.stop()
 
 
-def test_stop_ends_python_that_never_returns():
+def test_stop_ends_python_that_never_returns(within):
     started = threading.Event()
 
     def forever(frame: pl.DataFrame) -> pl.DataFrame:
@@ -154,14 +170,13 @@ def test_stop_ends_python_that_never_returns():
         return frame
 
     job = flare.from_frame(ROWS).map_batches(forever).run()
-    assert started.wait(5)
-    start = time.monotonic()
-    job.stop()
-    assert time.monotonic() - start < 1.0
-    assert not threads()
+    assert started.wait(30)
+    with within(1.0):
+        job.stop()
+        assert gone()
 
 
-def test_stop_ends_a_looping_guest():
+def test_stop_ends_a_looping_guest(within):
     @flare.udf(max_execution_time="60s")
     def forever(n: int) -> int:
         while n >= 0:
@@ -170,11 +185,10 @@ def test_stop_ends_a_looping_guest():
 
     job = flare.from_frame(ROWS).with_columns(m=forever("n")).run()
     time.sleep(0.2)
-    start = time.monotonic()
-    job.stop()
-    assert time.monotonic() - start < 1.0
+    with within(1.0):
+        job.stop()
+        assert gone()
     assert job.status == "stopped"
-    assert not threads()
 
 
 def test_drain_fires_open_windows_and_keeps_what_was_read(tmp_path):
@@ -186,11 +200,11 @@ def test_drain_fires_open_windows_and_keeps_what_was_read(tmp_path):
         .write_parquet(tmp_path / "windows")
         .run()
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while job.read().nodes[next(iter(job.read().nodes))].rows_out < 100:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    job.drain(10)
+    job.drain(60)
     assert job.status == "finished"
     read = next(node for node in job.read().nodes.values() if node.kind == "source").rows_out
     assert pl.read_parquet(tmp_path / "windows")["rows"].sum() == read
@@ -202,13 +216,19 @@ def test_pause_and_resume():
         time.sleep(0.005)
     job.pause()
     assert job.status == "paused"
-    time.sleep(0.2)
+    # What was under way has come through once the newest row is that of the source, twice in a row.
+    deadline, settled = time.monotonic() + 30, 0
+    while settled < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        read = next(iter(job.read().nodes.values())).rows_out
+        settled = settled + 1 if job.result().height == read else 0
     before = job.result().height
     time.sleep(0.2)
     assert job.result().height == before
     job.resume()
     assert job.status == "running"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while job.result().height == before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -221,7 +241,7 @@ def test_wait_gives_up_in_time():
 
 
 def test_peek_shows_the_newest_rows_of_a_stage():
-    job = flare.from_frame(ROWS).filter(pl.col("n") < 900).named("low").select("word").run().wait(10)
+    job = flare.from_frame(ROWS).filter(pl.col("n") < 900).named("low").select("word").run().wait(60)
     assert job.peek("low", 3)["n"].to_list() == [897, 898, 899]
     assert job.peek().columns == ["word"]
     with pytest.raises(UnknownStage, match="Did you mean `low`"):
@@ -238,12 +258,12 @@ def test_several_outputs_are_one_job_and_share_their_work(tmp_path):
     base = flare.from_frame(ROWS).map_batches(counted, schema=ROWS.schema)
     low = base.filter(pl.col("n") < 10).named("low")
     high = base.filter(pl.col("n") >= 10).write_parquet(tmp_path / "high.parquet")
-    job = flare.run(low, high, name="both").wait(10)
+    job = flare.run(low, high, name="both").wait(60)
     assert sum(calls) == 1_000
     assert job.result()["n"].to_list() == list(range(10))
     assert pl.read_parquet(tmp_path / "high.parquet").height == 990
     with pytest.raises(BadOption, match="writes all its outputs"):
-        flare.run(high.graph and flare.from_frame(ROWS).write_parquet(tmp_path / "x.parquet")).wait(10).result()
+        flare.run(high.graph and flare.from_frame(ROWS).write_parquet(tmp_path / "x.parquet")).wait(60).result()
 
 
 @pytest.mark.parametrize(

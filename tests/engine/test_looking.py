@@ -20,7 +20,7 @@ def _nothing_is_left():
 
 
 def test_a_result_is_asked_for_by_its_name_where_there_are_several():
-    job = flare.run(ROWS.filter(pl.col("n") > 4).named("large"), ROWS.select("n").named("all"), name="both").wait(10)
+    job = flare.run(ROWS.filter(pl.col("n") > 4).named("large"), ROWS.select("n").named("all"), name="both").wait(60)
     assert job.result("large").height == 5
     with pytest.raises(BadOption, match="job both has several outputs; say which: large, all"):
         job.result()
@@ -29,7 +29,7 @@ def test_a_result_is_asked_for_by_its_name_where_there_are_several():
 
 
 def test_a_job_that_writes_all_to_sinks_says_where_to_look(tmp_path):
-    job = ROWS.write_parquet(tmp_path / "out.parquet").run(name="written").wait(10)
+    job = ROWS.write_parquet(tmp_path / "out.parquet").run(name="written").wait(60)
     with pytest.raises(BadOption, match=r"job written writes all its outputs to sinks; .* job\.peek"):
         job.result()
     # A sink has no rows of its own to show; what went into it has.
@@ -38,7 +38,7 @@ def test_a_job_that_writes_all_to_sinks_says_where_to_look(tmp_path):
 
 def test_an_output_that_has_given_nothing_is_an_empty_frame_of_its_columns():
     stream = flare.from_frame(pl.DataFrame({"t": [0, 5]})).event_time("t", unit="s")
-    job = stream.window(flare.tumbling("10s")).agg(n=pl.len()).named("w").run().wait(10)
+    job = stream.window(flare.tumbling("10s")).agg(n=pl.len()).named("w").run().wait(60)
     late = job.peek("w.late")
     assert late.is_empty()
     assert "late_by" in late.columns
@@ -48,12 +48,12 @@ def test_an_output_that_has_given_nothing_is_an_empty_frame_of_its_columns():
 
 
 def test_a_probe_shows_the_newest_rows_of_a_stage():
-    probe: Probe = ROWS.named("rows").run().wait(10)
+    probe: Probe = ROWS.named("rows").run().wait(60)
     assert probe.sample("rows", rows=2)["n"].to_list() == [8, 9]
 
 
 def test_an_ended_job_is_neither_paused_nor_resumed():
-    job = ROWS.run(name="over").wait(10)
+    job = ROWS.run(name="over").wait(60)
     for steer in (job.pause, job.resume):
         with pytest.raises(JobStopped, match="job over is finished"):
             steer()

@@ -100,42 +100,49 @@ def test_a_slow_stage_is_busy_and_what_is_before_it_is_backpressured():
         .named("slow")
         .run(latency="1ms", workers=3)
     )
-    time.sleep(1.0)
-    nodes = job.read().nodes
+    # Counted from the start, so what the start took counts less and less.
+    deadline = time.monotonic() + 30
+    while True:
+        nodes = job.read().nodes
+        first = next(iter(nodes.values()))
+        if nodes["slow"].busy > 0.8 and nodes["quick"].backpressured > 0.6 and first.backpressured > 0.6:
+            break
+        assert time.monotonic() < deadline, nodes
+        time.sleep(0.1)
     job.stop()
-    assert nodes["slow"].busy > 0.8
-    assert nodes["quick"].backpressured > 0.6
-    assert next(iter(nodes.values())).backpressured > 0.6
 
 
 def test_batches_adapt_to_the_latency_asked_for():
     def slow(frame: pl.DataFrame) -> pl.DataFrame:
-        time.sleep(frame.height / 100_000)
+        time.sleep(frame.height / 50_000)
         return frame
 
-    job = flare.from_frame(events(400_000)).map_batches(slow, schema=events(1).schema).named("slow").run(latency="50ms")
-    time.sleep(2.0)
-    reading = job.read()
-    job.stop()
-    # 100,000 rows a second and at most 5 batches under way: 50 ms are about 1,000 rows a batch.
-    assert 100 <= reading.batch_rows <= 4_000
-    assert reading.nodes["slow"].batch_rows <= 4_000
+    stream = flare.from_frame(events(400_000)).map_batches(slow, schema=events(1).schema).named("slow")
+    # 50,000 rows a second and at most 5 batches under way: 20 ms are about 200 rows a batch, half a second some 5,000.
+    for latency, fewest, most in (("20ms", 1, 600), ("500ms", 2_000, 20_000)):
+        job = stream.run(latency=latency)
+        deadline = time.monotonic() + 30
+        while not fewest <= job.read().nodes["slow"].batch_rows <= most:
+            assert time.monotonic() < deadline, (latency, job.read())
+            time.sleep(0.05)
+        job.stop()
+        assert job.read().batch_rows <= most
 
 
 def test_throughput_mode_takes_large_batches():
-    job = flare.from_frame(pl.DataFrame({"n": range(3_000_000)})).select("n").run().wait(20)
+    job = flare.from_frame(pl.DataFrame({"n": range(3_000_000)})).select("n").run().wait(60)
     assert job.read().batch_rows > 100_000
     assert job.read().nodes[next(iter(job.read().nodes))].batches_out < 20
 
 
 def test_progress_of_bounded_input_is_known():
-    job = flare.from_frame(events(1_000)).run().wait(10)
+    job = flare.from_frame(events(1_000)).run().wait(60)
     assert job.read().progress == 1.0
 
 
 def test_the_watermark_and_its_lag_are_shown_while_a_job_waits():
     job = flare.rate(1_000).event_time("timestamp", "2s").window(flare.tumbling("1h")).agg(n=pl.len()).named("w").run()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while job.read().nodes["w"].watermark is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -161,11 +168,10 @@ def test_a_window_that_waits_is_explained():
         .named("hourly")
         .run()
     )
-    deadline = time.monotonic() + 10
-    while not job.read().nodes["hourly"].held:
+    deadline = time.monotonic() + 30
+    while not job.read().nodes["hourly"].held or job.read().nodes["hourly"].watermark is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    time.sleep(0.1)
     report = job.explain_window(key="JFK")
     assert report.open.height >= 1
     assert report.open["rows"].sum() > 0

@@ -60,7 +60,7 @@ def test_windows_over_windows():
 def test_a_side_output_can_be_an_output_of_its_own():
     frame = FRAME.head(10).with_columns(ts=pl.when(pl.col("n") == 3).then(None).otherwise("ts"))
     timed = flare.from_frame(frame).event_time("ts").named("timed")
-    job = flare.run(timed, timed.invalid).wait(10)
+    job = flare.run(timed, timed.invalid).wait(60)
     assert job.result("timed")["n"].to_list() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert job.result("timed.invalid")["n"].to_list() == [3]
 

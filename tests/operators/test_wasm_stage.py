@@ -274,7 +274,7 @@ def test_counters_and_clock_come_from_the_host():
     ],
     ids=["udf", "plugin"],
 )
-def test_a_stage_is_interrupted_and_can_be_opened_again(make: Any):
+def test_a_stage_is_interrupted_and_can_be_opened_again(make: Any, within: Any):
     stage = make()
     stage.open(Host())
     caught: list[BaseException] = []
@@ -288,10 +288,9 @@ def test_a_stage_is_interrupted_and_can_be_opened_again(make: Any):
     thread = threading.Thread(target=work)
     thread.start()
     time.sleep(0.1)
-    start = time.monotonic()
-    stage.interrupt()
-    thread.join(2)
-    assert time.monotonic() - start < 0.5
+    with within(0.5):
+        stage.interrupt()
+        thread.join(30)
     assert caught
     stage.close()
     stage.close()

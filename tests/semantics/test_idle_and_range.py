@@ -83,7 +83,7 @@ def test_a_watched_folder_without_files_is_idle(tmp_path):
 def test_times_out_of_range_are_invalid_and_not_lost(times, unit):
     stream = flare.from_frame(pl.DataFrame({"t": times})).event_time("t", unit=unit)
     windows = stream.window(flare.tumbling("1s")).agg(n=pl.len())
-    job = flare.run(windows.named("w"), windows.invalid, name="range").wait(10)
+    job = flare.run(windows.named("w"), windows.invalid, name="range").wait(60)
     assert job.result("w")["n"].to_list() == [1]
     assert sum(buffer.height for ref, buffer in job._results.items() if ref.endswith(".invalid")) == 1
     assert job.ledger()["balanced"].all()
@@ -110,7 +110,7 @@ def test_a_source_that_cannot_be_opened_is_the_one_that_is_named(tmp_path):
 def test_numbers_of_a_job_do_not_need_its_files_any_more(tmp_path):
     file = tmp_path / "a.parquet"
     pl.DataFrame({"a": range(10)}).write_parquet(file)
-    job = flare.read_parquet(file).run().wait(10)
+    job = flare.read_parquet(file).run().wait(60)
     file.unlink()
     assert job.metrics().height == 2
     assert job.read().progress == 1.0

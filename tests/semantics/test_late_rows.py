@@ -17,7 +17,7 @@ SCHEMA = at(0.0, k=["a"]).schema
 
 def both(stream: flare.Stream) -> tuple[pl.DataFrame, pl.DataFrame, flare.Job]:
     """Run to the end and return the results, the late rows, and the job."""
-    job = flare.run(stream, stream.late, workers=1, latency="throughput").wait(10)
+    job = flare.run(stream, stream.late, workers=1, latency="throughput").wait(60)
     return job.result(stream.head), job.result(stream.late.head), job
 
 
@@ -99,7 +99,7 @@ def test_columns_that_the_aggregation_does_not_need_are_in_late_all_the_same():
 
 def test_late_rows_are_counted_when_nobody_reads_them():
     stream = told(at(1, 31, 4, 5)).window(flare.tumbling("10s")).agg(n=pl.len())
-    job = stream.run(workers=1).wait(10)
+    job = stream.run(workers=1).wait(60)
     ledger = job.ledger().filter(stage=stream.head)
     assert ledger["late"].item() == 2
     assert ledger["balanced"].item()

@@ -194,7 +194,7 @@ def test_a_global_window_gives_its_result_at_the_end_and_not_before():
     feed.give(at(1, 10**9)).settle()
     assert job.result().is_empty()
     feed.end()
-    assert job.wait(10).result()["n"].to_list() == [2]
+    assert job.wait(60).result()["n"].to_list() == [2]
 
 
 def test_early_results_by_count_are_marked_in_the_column_pane():

@@ -44,14 +44,19 @@ def test_a_ticker_runs_while_it_is_needed_and_a_little_longer():
     assert not ticker.running
     ticker.acquire()
     ticker.acquire()
+    start = time.monotonic()
     time.sleep(0.1)
-    assert len(ticks) >= 40
+    # As many as are due, however late the thread has come to it.
+    while len(ticks) < 40:
+        assert time.monotonic() - start < 30
+        time.sleep(0.001)
     ticker.release()
     time.sleep(0.1)
     assert ticker.running
     ticker.release()
-    time.sleep(0.2)
-    assert not ticker.running
+    while ticker.running:
+        assert time.monotonic() - start < 30
+        time.sleep(0.001)
     ticker.acquire()
     assert ticker.running
     ticker.release()
@@ -60,7 +65,7 @@ def test_a_ticker_runs_while_it_is_needed_and_a_little_longer():
     assert not ticker.running
 
 
-def test_a_busy_interpreter_does_not_stretch_a_budget():
+def test_a_busy_interpreter_does_not_stretch_a_budget(within):
     stop = threading.Event()
 
     def burn() -> None:
@@ -79,10 +84,8 @@ def test_a_busy_interpreter_does_not_stretch_a_budget():
         instance = wasmtime.Instance(store, loop, [])
         func = instance.exports(store)["f"]
         engine.ticker.acquire()
-        start = time.monotonic()
-        with pytest.raises(wasmtime.Trap):
+        with within(0.3), pytest.raises(wasmtime.Trap):
             func(store)
-        assert time.monotonic() - start < 0.3
         engine.ticker.release()
     finally:
         stop.set()

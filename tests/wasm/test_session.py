@@ -47,16 +47,15 @@ def caught_in(session: Session, caught: list[BaseException]) -> threading.Thread
 # ---- stopped from outside ----
 
 
-def test_an_interrupt_from_another_thread_ends_all_running_guests():
+def test_an_interrupt_from_another_thread_ends_all_running_guests(within):
     session = Session(plugin(FOREVER, policy={"max_execution_time": "1h"}))
     caught: list[BaseException] = []
     threads = [caught_in(session, caught) for _ in range(3)]
     time.sleep(0.05)
-    start = time.monotonic()
-    session.interrupt()
-    for thread in threads:
-        thread.join(5)
-    assert time.monotonic() - start < 1
+    with within(1.0):
+        session.interrupt()
+        for thread in threads:
+            thread.join(30)
     assert len(caught) == 3
     assert "the job was stopped" in str(caught[0])
     with pytest.raises(WasmInterrupted):

@@ -213,15 +213,13 @@ def patient(x: float) -> float:
     return x
 
 
-def test_a_loop_without_an_end_is_stopped():
-    start = time.monotonic()
-    with pytest.raises(WasmTimeout, match="endless: ran longer than its 100 ms"):
+def test_a_loop_without_an_end_is_stopped(within):
+    with within(0.3), pytest.raises(WasmTimeout, match="endless: ran longer than its 100 ms"):
         endless.call([pl.Series([1.0])])
-    assert time.monotonic() - start < 0.3
     assert endless.call([pl.Series([-1.0])]).to_list() == [-1.0]
 
 
-def test_an_interrupt_stops_a_loop():
+def test_an_interrupt_stops_a_loop(within):
     pool = KernelPool(patient.kernel)
     caught: list[BaseException] = []
 
@@ -234,11 +232,10 @@ def test_an_interrupt_stops_a_loop():
     thread = threading.Thread(target=work)
     thread.start()
     time.sleep(0.1)
-    start = time.monotonic()
-    pool.interrupt()
-    thread.join(2)
+    with within(0.5):
+        pool.interrupt()
+        thread.join(30)
     assert caught
-    assert time.monotonic() - start < 0.5
     pool.close()
 
 
