@@ -205,6 +205,7 @@ class Expressions(Calls, Comparisons, Arithmetic):
 
     def _assign_record(self, name: str, value: Value, node: ast.AST) -> None:
         known = self.frame.records.setdefault(name, value.fields)
+        self._first_line.setdefault(name, self.source.line(node))
         if known != value.fields or name in self.frame.types:
             raise self.source.error(node, f"`{name}` is something else before; use another name for this tuple")
 

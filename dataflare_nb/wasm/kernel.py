@@ -64,16 +64,28 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UdfFailed(GuestError):  # noqa: N818 - as the rest of the family
-    """A row on which the Python function would have raised. `row`, `error` and `place` say what and where."""
+    """A row on which the Python function would have raised.
 
-    def __init__(self, kernel: Kernel, row: int, site: Site, args: Sequence[Any]) -> None:
-        facts = kernel.facts
-        self.row, self.error, self.place, self.args_given = row, site.error, kernel.place(site), tuple(args)
-        self.reason = site.reason
+    `row` counts from the begin of the batch; `error` and `reason` say what was raised, `place` where.
+    """
+
+    row: int
+    error: str
+    reason: str
+    place: str
+
+    def __init__(self, message: str) -> None:
+        # Polars makes an error anew from its message, when it passes one on.
+        super().__init__(message, -1000)
+
+    @classmethod
+    def at(cls, kernel: Kernel, row: int, site: Site, args: Sequence[Any]) -> UdfFailed:
+        """Return the error of a row, given the arguments of that row."""
+        facts, place = kernel.facts, kernel.place(site)
         given = ", ".join(f"{slot.name}={_shown(arg)}" for slot, arg in zip(facts.params, args, strict=True))
-        super().__init__(
-            f"{facts.name}: {self.reason} at row {row} of the batch ({given}), {self.place}: `{site.text}`", -1000
-        )
+        failed = cls(f"{facts.name}: {site.reason} at row {row} of the batch ({given}), {place}: `{site.text}`")
+        failed.row, failed.error, failed.reason, failed.place = row, site.error, site.reason, place
+        return failed
 
 
 def _shown(value: Any) -> str:

@@ -78,7 +78,7 @@ class KernelPool:
             failure = self._run(guest, call)
         if failure is not None:
             row, site = failure
-            raise UdfFailed(self.kernel, row, site, [_value(column, row) for column in columns])
+            raise UdfFailed.at(self.kernel, row, site, [_value(column, row) for column in columns])
         return call.result()
 
     def apart(self, columns: Sequence[pl.Series]) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import datetime as dt
+import types
 from typing import Any
 
 NUMBERS_ONLY = "a compiled function works on numbers, bools, dates and times; use .map_batches for text and objects"
@@ -97,12 +98,12 @@ def instead_of_calling(target: Any, name: str) -> str:
         return hint
     if isinstance(getattr(target, "__self__", None), type) and issubclass(target.__self__, dt.date):
         return _CLOCK.get(name.rpartition(".")[2], "use datetime(...), date(...), and arithmetic with timedelta(...)")
-    module = getattr(target, "__module__", "") or ""
+    module = _module_of(target)
     if module == "math":
         method = name.split(".")[-1]
         return f"it is not the same in every C library; use Polars before or after: pl.col(...).{method}()"
-    if module.split(".")[0] in ("numpy", "random", "os", "time", "re", "json"):
-        return _MODULES[module.split(".")[0]]
+    if module in _MODULES:
+        return _MODULES[module]
     if callable(target) and hasattr(target, "__code__"):
         return f"decorate `{name}` with @flare.udf too"
     return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and math.sqrt, floor, ceil, isnan ..."
@@ -121,11 +122,21 @@ _CLOCK = {
 _MODULES = {
     "numpy": "use the function of the same name in `math`, or a Polars expression",
     "random": "add a column of random numbers before, so that a repeated run gives the same",
+    "posix": "a compiled function has no access to the machine; add a parameter",
     "os": "a compiled function has no access to the machine; add a parameter",
     "time": _NO_CLOCK,
     "re": "use Polars: pl.col(...).str.extract(...)",
     "json": "use Polars: pl.col(...).str.json_decode(...)",
 }
+
+
+def _module_of(target: Any) -> str:
+    """Return the name of the module that a function is found in."""
+    owner = getattr(target, "__self__", None)
+    if isinstance(owner, types.ModuleType):
+        return owner.__name__
+    found = getattr(target, "__module__", None) or getattr(type(owner), "__module__", "")
+    return str(found).split(".")[0]
 
 
 def _hashable(target: Any) -> bool:

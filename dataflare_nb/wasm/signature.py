@@ -15,6 +15,8 @@ from .columns import NAMES, TYPES, Slot
 from .source import Source
 
 _KNOWN = ", ".join(TYPES)
+_RESULTS = ", and tuples, NamedTuples or plain dataclasses of them"
+_OPTIONS = ("on_error",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Signature:
         """Return the signature of a function that is given values for some parameters once and for all."""
         gone = tuple(slot for slot in self.params if slot.name in values)
         rest = tuple(slot for slot in self.params if slot.name not in values)
-        fixed = {slot.name: as_parameter(values[slot.name], slot) for slot in gone}
         for slot in gone:
-            if fixed[slot.name] is None and not slot.optional:
+            if values[slot.name] is None and not slot.optional:
                 raise TypeError(f"`{slot}` was given None; every result would be null")
+        fixed = {slot.name: as_parameter(values[slot.name], slot) for slot in gone}
         return replace(self, params=rest, fixed=fixed, fixed_slots=gone)
 
 
@@ -65,6 +67,9 @@ def read_signature(function: Callable[..., Any], source: Source, output: Sequenc
     except NameError as error:
         raise source.error(tree, f"an annotation cannot be read: {error}") from None
     nodes = {arg.arg: arg for arg in [*tree.args.posonlyargs, *tree.args.args]}
+    for name in _OPTIONS:
+        if name in nodes:
+            raise source.error(nodes[name], f"`{name}` is an option of the call; call the parameter otherwise")
     params = tuple(_slot(name, p.annotation, source, nodes[name]) for name, p in found.parameters.items())
     defaults = {name: p.default for name, p in found.parameters.items() if p.default is not p.empty}
     for slot in params:
@@ -139,7 +144,7 @@ def _returns(
         names, parts = list(output) or list(fields), tuple(hints.get(name, inspect.Parameter.empty) for name in fields)
     else:
         if kind not in NAMES:
-            raise source.error(node, f"the result {_unkind(annotation)}")
+            raise source.error(node, f"the result {_unkind(annotation, _RESULTS)}")
         names = list(output) or [function.__name__]
         _check_names(names, 1, source, node)
         return Returns((Slot(names[0], NAMES[kind], optional),))
@@ -155,10 +160,10 @@ def _check_names(names: Sequence[str], count: int, source: Source, node: ast.AST
         raise source.error(node, f"output={list(names)!r} must name {count} columns, each differently")
 
 
-def _unkind(annotation: object) -> str:
+def _unkind(annotation: object, more: str = "") -> str:
     if annotation is inspect.Parameter.empty:
         return f"has no type; annotate it with one of {_KNOWN}"
     named = annotation.__name__ if type(annotation) is type else str(annotation)
     if annotation is None or annotation is type(None):
         return f"is None; annotate it with one of {_KNOWN}, or `float | None` if it may be missing"
-    return f"is {named}; a udf takes {_KNOWN}. Use .map_batches for other types"
+    return f"is {named}; a udf takes {_KNOWN}{more}. Use .map_batches for other types"

@@ -13,6 +13,8 @@ from typing import Any
 
 from ..errors import UdfError
 
+_AS_PYTHON = "To keep the function as it is, run it in Python: stream.map_batches(...)"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -71,7 +73,7 @@ class Source:
             stop = len(line)
         indent = len(line) - len(line.lstrip())
         marks = " " * max(start - indent, 0) + "^" * max(stop - start, 1)
-        return UdfError(f"{self.place(node)}: {what}\n    {line.strip()}\n    {marks}")
+        return UdfError(f"{self.place(node)}: {what}\n    {line.strip()}\n    {marks}\n{_AS_PYTHON}")
 
 
 def _label(filename: str) -> str:

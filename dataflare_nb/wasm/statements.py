@@ -188,6 +188,9 @@ class Body:
             case ast.Name(id=name):
                 return self._ex.assign(name, value, node)
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                starred = next((one for one in targets if isinstance(one, ast.Starred)), None)
+                if starred is not None:
+                    raise self._source.error(starred, "only plain names can be assigned in a compiled function")
                 if value.kind is not Kind.RECORD:
                     raise self._source.error(target, f"this is {value.type.spoken}; only a tuple can be taken apart")
                 if len(targets) != len(value.parts):

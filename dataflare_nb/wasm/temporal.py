@@ -241,7 +241,7 @@ def _whole(ex: Expressions, node: ast.Call, parts: Mapping[str, Value]) -> dict[
 
 
 def _made(ex: Expressions, node: ast.Call, kind: Kind, given: Mapping[str, Value], own: Collection[str] = ()) -> Value:
-    """Return a date or time of its parts, which are checked as Python does, in its order; `own` has code of old ones."""
+    """Return a date or time of its parts, which are checked as Python does; `own` is code of old parts."""
     parts = _whole(ex, node, given)
     names = {name: ex.frame.temporary("i64") for name in parts}
     code = [f"(local.set {names[name]} {value.code})" for name, value in parts.items()]

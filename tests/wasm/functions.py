@@ -3,7 +3,7 @@
 import math
 from math import floor as down
 
-from dataflare_nb.wasm import udf
+from dataflare_nb.wasm import Udf, udf
 
 RATE = 0.07
 LIMIT = 10
@@ -378,3 +378,8 @@ def refused(a: float) -> float:
         raise ValueError("no negative prices")
     assert a < 1e6, "too dear"
     return a
+
+
+def functions_by_name() -> dict[str, Udf]:
+    """Return all of them."""
+    return {name: found for name, found in globals().items() if isinstance(found, Udf)}

@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import datetime as dt
 import functools
+import inspect
 import math
 import struct
 import textwrap
@@ -118,11 +119,13 @@ def python_of(function: Udf) -> Callable[..., Any]:
 def _called(function: Udf) -> Callable[..., Any]:
     """Return a udf as another one calls it: its arguments and result converted, without nulls."""
 
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **named: Any) -> Any:
         python = python_of(function)
-        floats = [slot.type == "float" for slot in function.params]
-        given = [float(a) if f and a is not None else a for a, f in zip(args, floats, strict=False)]
-        return function._converted(python(*given))
+        given = inspect.signature(python).bind(*args, **named)
+        given.apply_defaults()
+        floats = {slot.name for slot in function.params if slot.type == "float"}
+        values = {n: float(v) if n in floats and v is not None else v for n, v in given.arguments.items()}
+        return function._converted(python(**values))
 
     return call
 

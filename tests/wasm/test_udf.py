@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -266,123 +265,12 @@ def test_a_closure_is_read_when_the_function_is_decorated():
     assert scaled.call([pl.Series([2.0])]).to_list() == [5.0]
 
 
-# ---- what cannot be compiled ----
-
-
-def refused(body: str, signature: str = "x: float, n: int, p: bool", returns: str = "float") -> str:
-    """Return the error for a function with that body."""
-    import linecache
-
-    text = f"def bad({signature}) -> {returns}:\n" + "".join(f"    {line}\n" for line in body.splitlines())
-    filename = f"cell_{abs(hash(text))}.py"
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    scope = {"math": math, "gained": gained, "helper": len, "TABLE": [1], "plain": refused, "np": pytest}
-    exec(compile(text, filename, "exec"), scope)
-    with pytest.raises(UdfError) as caught:
-        udf(scope["bad"])
-    return str(caught.value)
-
-
-def test_the_error_shows_the_line_with_a_caret():
-    said = refused("y = x * 2\nreturn y + [1]").splitlines()
-    assert "line 3: a list cannot be compiled; " in said[0]
-    assert said[0].endswith("use several variables, or return a tuple")
-    assert said[1] == "    return y + [1]"
-    assert said[2] == "               ^^^"
-
-
-@pytest.mark.parametrize(
-    ("body", "match"),
-    [
-        ("return x ** 2", "write x * x for a square"),
-        ("return x ** 0.5", "math.sqrt(x) for a root"),
-        ("return float(n ** -2)", "a negative power of an int is a float"),
-        ("return math.exp(x)", "not the same in every C library; use Polars before or after: pl.col(...).exp()"),
-        ("return plain(x)", "decorate `plain` with @flare.udf too"),
-        ("return helper(x)", "`helper` takes a tuple of a few values here"),
-        ("return 'text'", "str 'text' cannot be compiled"),
-        ("return f'{x}'", "text cannot be compiled"),
-        ("return None", "this is None and must be a float; test it first, or annotate `float | None`"),
-        ("return", "this is None and must be a float"),
-        ("return TABLE", "`TABLE` is list; a compiled function sees numbers"),
-        ("return missing", "`missing` is not known where the function is defined"),
-        ("if p:\n    y = 1.0\nreturn y", "`y` has no value on every way to here"),
-        ("for i in range(n):\n    pass\nreturn i", "`i` has no value on every way to here"),
-        ("y = n\nif p:\n    y = x\nreturn y", "`y` is an int on line 2 and a float here"),
-        ("if p:\n    return x", "a way through the function ends without `return`"),
-        ("while x > 0:\n    x -= 1", "ends without `return`"),
-        ("y = n if p else x\nreturn y", "an int and a float do not mix"),
-        ("return max(n, x)", "an int and a float do not mix"),
-        ("return max(x, p)", "convert a bool with int(...)"),
-        ("return max(x)", "takes two or more numbers"),
-        ("return -max(x, 0)", "write the int constant as a float, such as 0.0"),
-        ("return max(x, 0) * n", "write the int constant as a float, such as 0.0"),
-        ("return p", "this is a bool and must be a float; convert it with float(...)"),
-        ("return round(x, n)", "round to a constant number of digits, from -22 to 22"),
-        ("return x if n in (1, n) else 0.0", "`in` looks into constants"),
-        ("return x if n is n else 0.0", "`is` compares with None only; use =="),
-        ("return x & 1", "takes ints or bools"),
-        ("return ~x", "`~` takes an int"),
-        ("return x << 1", "takes ints"),
-        ("return n @ n", "cannot be compiled"),
-        ("for i in [1, 2]:\n    x += i\nreturn x", "a compiled loop goes over range(...)"),
-        ("for i in range(x):\n    pass\nreturn x", "range takes ints, not a float"),
-        (
-            "try:\n    return x\nexcept ValueError:\n    return 0.0",
-            "`try` cannot be compiled; test for the error first, or use udf(on_error='null')",
-        ),
-        ("import os\nreturn x", "`import` cannot be compiled; import outside of the function"),
-        ("with p:\n    return x", "`with` cannot be compiled; use .map_batches"),
-        ("TABLE[0] = x\nreturn x", "only plain names can be assigned"),
-        ("a, b = 1, 2, 3\nreturn x", "2 names for 3 values"),
-        ("return gained(x)", "takes 2 arguments"),
-        ("return gained(arr=x, dep=x)", "give the arguments in the order of the parameters"),
-        ("return gained(x, p)", "convert it with float(...)"),
-        ("return x + 10**30", "does not fit into 64 bits"),
-        ("return x + 9223372036854775808", "does not fit into 64 bits"),
-        ("return (lambda: x)()", "lambda"),
-        ("raise x", "raise a plain exception with one constant text"),
-        ("return np.mark", "is MarkGenerator; a compiled function sees numbers"),
-        ("return x.real", "a float has no attribute `real` here"),
-    ],
-)
-def test_what_cannot_be_compiled_is_refused_with_what_to_write(body: str, match: str):
-    said = refused(body)
-    assert match in said
-    assert "\n    " in said
-    assert "^" in said.splitlines()[2]
-
-
-@pytest.mark.parametrize(
-    ("signature", "returns", "match"),
-    [
-        ("x", "float", "`x` has no type; annotate it with one of float, int, bool, "),
-        ("x: str", "float", "`x` is str; a udf takes float, int, bool, "),
-        ("x: float | int", "float", "`x` is float | int; a udf takes float, int, bool, "),
-        ("x: float", "str", "the result is str"),
-        ("x: float", "None", "the result is None; annotate it with one of "),
-        ("x: float = 'a'", "float", "the default of `x: float` is 'a'; a default is a value of its type"),
-        ("*x: float", "float", "plain parameters"),
-        ("", "float", "at least one parameter"),
-    ],
-)
-def test_signatures_are_checked(signature: str, returns: str, match: str):
-    assert match in refused("return 1.0", signature, returns)
-
-
 def test_an_unknown_annotation_is_refused():
     with pytest.raises(UdfError, match="an annotation cannot be read: name 'Unknown' is not defined"):
 
         @udf
         def f(x: Unknown) -> float:  # type: ignore[name-defined]  # noqa: F821
             return 1.0
-
-
-def test_what_is_no_function_is_refused():
-    with pytest.raises(UdfError, match="takes a Python function with annotations, not builtin_function_or_method"):
-        udf(math.sqrt)
-    with pytest.raises(UdfError, match="written with `def`"):
-        udf(lambda x: x)
 
 
 def test_source_that_is_gone_is_said():

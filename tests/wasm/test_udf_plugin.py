@@ -1,0 +1,160 @@
+"""A compiled function as a plugin, without its source, and as text for reading."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import wasmtime
+
+import dataflare_nb as flare
+from dataflare_nb.cli import main
+from dataflare_nb.errors import (
+    DataflareError,
+    UdfError,
+    WasmConfiguration,
+    WasmMemoryLimit,
+    WasmPluginLoad,
+    WasmTimeout,
+)
+from dataflare_nb.wasm import Kernel, Plugin, Session, udf
+
+from .functions import functions_by_name, gained
+
+FRAME = pl.DataFrame({"arr": [1.0, 9.0, None, 0.0], "dep": [4, 5, 6, -1], "carrier": ["A", "B", "C", "D"]})
+
+
+@udf
+def pair(dep: float, arr: float) -> tuple[float, int | None]:
+    """Return two things.
+
+    At length.
+    """
+    if arr == 0:
+        return dep / arr, None
+    return dep - arr, None if dep > arr else int(arr)
+
+
+@udf
+def late(dep: float) -> bool:
+    return dep > 4
+
+
+@udf
+def endless(dep: float) -> float:
+    while dep > -100:
+        dep = dep * 1.0
+    return dep
+
+
+def test_a_saved_function_is_a_plugin_of_a_stream(tmp_path: Path):
+    path = gained.save(tmp_path / "gained")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["README.md", "gained.py", "gained.wasm", "plugin.json"]
+    stream = flare.from_frame(FRAME)
+    as_plugin = stream.wasm(str(path))
+    as_udf = stream.with_columns(gained("dep", "arr"))
+    assert as_plugin.schema == as_udf.schema
+    assert as_plugin.collect().equals(as_udf.collect())
+    assert as_plugin.collect()["gained"].to_list() == [3.0, 0.0, None, 0.0]
+
+
+def test_columns_are_found_by_name_or_taken_in_order(tmp_path: Path):
+    path = gained.save(tmp_path)
+    stream = flare.from_frame(FRAME.rename({"arr": "x", "dep": "y"}))
+    out = stream.wasm(str(path), columns=["y", "x"], output="g").collect()
+    assert out["g"].to_list() == [3.0, 0.0, None, 0.0]
+    with pytest.raises(
+        WasmConfiguration, match=r"it takes dep, arr and was given x, y, carrier; name the columns in that"
+    ):
+        stream.wasm(str(path))
+
+
+def test_several_outputs_and_optional_ones_come_along(tmp_path: Path):
+    path = pair.save(tmp_path)
+    frame = FRAME.filter(pl.col("arr") != 0)
+    out = flare.from_frame(frame).wasm(str(path)).collect()
+    assert out.equals(flare.from_frame(frame).with_columns(pair("dep", "arr")).collect())
+    assert out["pair_1"].to_list() == [None, 9]
+    with pytest.raises(DataflareError, match=r"ZeroDivisionError: float division by zero at row 3 .*, line 8 of pair"):
+        flare.from_frame(FRAME).wasm(str(path)).collect()
+    aside = flare.from_frame(FRAME).wasm(str(path), on_error="dead_letter")
+    assert aside.collect().height == 3
+    assert "ZeroDivisionError" in aside.invalid.collect()["reason"][0]
+
+
+def test_a_bool_can_be_a_filter(tmp_path: Path):
+    path = late.save(tmp_path, kind="Filter")
+    assert flare.from_frame(FRAME).wasm(str(path)).collect()["carrier"].to_list() == ["B", "C"]
+    with pytest.raises(UdfError, match=r"gained.save: it returns float, and a Filter returns bool"):
+        gained.save(tmp_path, kind="Filter")
+    with pytest.raises(UdfError, match="a compiled function is a Processor or a Filter, not a Source"):
+        gained.save(tmp_path, kind="Source")  # type: ignore[arg-type]
+    described = json.loads(path.read_bytes())
+    wrong = Plugin.of(flare.wasm.WasmPluginConfig.load({**described, "type": "Aggregator"}), late.wasm_bytes)
+    with pytest.raises(WasmConfiguration, match="a compiled function is a Processor or a Filter, not a Aggregator"):
+        Session(wrong)
+
+
+def test_another_process_needs_no_source(tmp_path: Path):
+    path = pair.save(tmp_path)
+    (tmp_path / "pair.py").unlink()
+    code = f"""
+import dataflare_nb as flare, polars as pl
+out = flare.from_frame(pl.DataFrame({{"a": [3.0, 1.0], "b": [1.0, 2.5]}})).wasm({str(path)!r}, columns=["a", "b"])
+print(out.collect().to_dicts()[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'a': 1.0, 'b': 2.5, 'pair_0': -1.5, 'pair_1': 2}"
+
+
+def test_the_policy_of_the_plugin_holds(tmp_path: Path):
+    path = endless.save(tmp_path)
+    described = json.loads(path.read_bytes())
+    described["security_policy"]["max_execution_time"] = "100ms"
+    path.write_text(json.dumps(described))
+    session = Session(Plugin.load(path))
+    with pytest.raises(WasmTimeout, match="endless: ran longer than its 100 ms"):
+        session.call(FRAME.select("dep"))
+    session.close()
+    described["security_policy"]["max_memory"] = "64KiB"
+    path.write_text(json.dumps(described))
+    with pytest.raises(WasmMemoryLimit):
+        Session(Plugin.load(path)).call(FRAME.select("dep"))
+
+
+def test_a_module_that_was_changed_is_refused(tmp_path: Path):
+    path = gained.save(tmp_path)
+    module = tmp_path / "gained.wasm"
+    module.write_bytes(module.read_bytes().replace(b'"dep"', b'"dap"'))
+    with pytest.raises(WasmPluginLoad, match="its description says"):
+        Plugin.load(path)
+
+
+def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["plugin", "check", str(pair.save(tmp_path))]) == 0
+    assert "pair: in order" in capsys.readouterr().out
+
+
+def test_the_readme_says_how_to_use_it(tmp_path: Path):
+    text = (pair.save(tmp_path).parent / "README.md").read_text()
+    assert text.startswith("# pair\n\nReturn two things.\n\nAt length.\n")
+    assert 'stream.wasm("plugin.json", columns=["dep", "arr"])' in text
+    assert "| pair_1 | out | `int | None` | `Int64` |" in text
+
+
+@pytest.mark.parametrize("name", ["gained", "collatz", "through_others", "modulo", "far_ranges", "logic"])
+def test_the_text_names_the_lines_and_is_the_module(name: str):
+    function = functions_by_name()[name]
+    text = function.wat
+    for line in function.source.lines:
+        if line.strip().startswith(("return", "if", "while", "for", "steps")):
+            number = function.source.first + function.source.lines.index(line)
+            assert f";; functions.py, line {number}: {line.strip()}" in text
+    assert max(map(len, text.splitlines())) < 260
+    module = bytes(wasmtime.wat2wasm(text))
+    assert function.wasm_bytes.startswith(module)
+    assert Kernel.load(function.wasm_bytes).facts.name == name
