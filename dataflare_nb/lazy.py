@@ -11,7 +11,10 @@ class LazyModule(ModuleType):
     """Stands for a module and imports it at the first look at one of its names. Safe from any thread."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module(self.__name__), name)
+        found = getattr(importlib.import_module(self.__name__), name)
+        # Kept, so that the next look at it is one at any module.
+        setattr(self, name, found)
+        return found
 
 
 def lazy(name: str) -> Any:

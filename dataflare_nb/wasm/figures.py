@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 
 from ..errors import WasmError, WasmInterrupted
 
@@ -50,15 +50,26 @@ class PluginStats:
         )
 
 
-@dataclass(slots=True)
 class Call:
-    """One call under way; what it moved is filled in on the way."""
+    """One call under way, as a `with` block; what it moved is filled in on the way."""
 
-    rows_in: int = 0
-    rows_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    memory: int = 0
+    __slots__ = ("_figures", "_start", "bytes_in", "bytes_out", "memory", "rows_in", "rows_out")
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self.rows_in = self.rows_out = self.bytes_in = self.bytes_out = self.memory = 0
+        self._start = 0.0
+
+    def __enter__(self) -> Call:
+        self._figures.begin()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        counts = isinstance(error, WasmError) and not isinstance(error, WasmInterrupted)
+        self._figures.end(self, time.perf_counter() - self._start, error if counts else None)
 
 
 class Figures:
@@ -71,69 +82,66 @@ class Figures:
     def __init__(
         self, plugin: str, *, count: Callable[[str, int], None] | None = None, also: Figures | None = None
     ) -> None:
-        self.plugin, self._count, self._also = plugin, count, also
+        self._names = {
+            what: f"{plugin}/{what}" for what in ("calls", "rows_in", "rows_out", "us", "memory_peak", "errors")
+        }
+        self._count, self._also = count, also
         self._lock = threading.Lock()
-        self._now = PluginStats()
+        self._totals = dict.fromkeys(("calls", "rows_in", "rows_out", "bytes_in", "bytes_out"), 0)
+        self._seconds = 0.0
+        self._memory_peak = self._in_a_row = 0
+        self._kinds: dict[str, int] = {}
+        self._last_error: str | None = None
         self.running = 0
 
     def read(self) -> PluginStats:
         """Return the numbers of this moment."""
-        return self._now
+        with self._lock:
+            return PluginStats(
+                **self._totals,
+                seconds=self._seconds,
+                memory_peak=self._memory_peak,
+                errors=sum(self._kinds.values()),
+                errors_by_kind=dict(self._kinds),
+                last_error=self._last_error,
+                failures_in_a_row=self._in_a_row,
+            )
 
-    @contextmanager
-    def call(self) -> Iterator[Call]:
-        """Count what happens inside as one call."""
-        call = Call()
+    def call(self) -> Call:
+        """Return a call, to be used as a `with` block around it."""
+        return Call(self)
+
+    def begin(self) -> None:
+        """Note that a call has begun."""
         with self._lock:
             self.running += 1
-        start = time.perf_counter()
-        error: WasmError | None = None
-        try:
-            yield call
-        except WasmInterrupted:
-            raise
-        except WasmError as raised:
-            error = raised
-            raise
-        finally:
-            seconds = time.perf_counter() - start
-            with self._lock:
-                self.running -= 1
-            self._add(call, seconds, error)
 
-    def _add(self, call: Call, seconds: float, error: WasmError | None) -> None:
+    def end(self, call: Call, seconds: float, error: BaseException | None) -> None:
+        """Count a call that has ended."""
         with self._lock:
-            before = self._now
-            kinds = before.errors_by_kind
+            self.running -= 1
+        self._add(call, seconds, error)
+
+    def _add(self, call: Call, seconds: float, error: BaseException | None) -> None:
+        with self._lock:
+            totals = self._totals
+            totals["calls"] += 1
+            totals["rows_in"] += call.rows_in
+            totals["rows_out"] += call.rows_out
+            totals["bytes_in"] += call.bytes_in
+            totals["bytes_out"] += call.bytes_out
+            self._seconds += seconds
+            grown = max(0, call.memory - self._memory_peak)
+            self._memory_peak += grown
+            self._in_a_row = 0 if error is None else self._in_a_row + 1
             if error is not None:
                 kind = type(error).__name__
-                kinds = {**kinds, kind: kinds.get(kind, 0) + 1}
-            self._now = replace(
-                before,
-                calls=before.calls + 1,
-                rows_in=before.rows_in + call.rows_in,
-                rows_out=before.rows_out + call.rows_out,
-                bytes_in=before.bytes_in + call.bytes_in,
-                bytes_out=before.bytes_out + call.bytes_out,
-                seconds=before.seconds + seconds,
-                memory_peak=max(before.memory_peak, call.memory),
-                errors=before.errors + (error is not None),
-                errors_by_kind=kinds,
-                last_error=str(error) if error is not None else before.last_error,
-                failures_in_a_row=before.failures_in_a_row + 1 if error is not None else 0,
-            )
-            grown = self._now.memory_peak - before.memory_peak
+                self._kinds[kind] = self._kinds.get(kind, 0) + 1
+                self._last_error = str(error)
         if self._also is not None:
             self._also._add(call, seconds, error)
         if self._count is not None:
-            told = {
-                "calls": 1,
-                "rows_in": call.rows_in,
-                "rows_out": call.rows_out,
-                "us": round(seconds * 1e6),
-                "memory_peak": grown,
-                "errors": int(error is not None),
-            }
-            for name, by in told.items():
+            told = (1, call.rows_in, call.rows_out, round(seconds * 1e6), grown, int(error is not None))
+            for name, by in zip(self._names.values(), told, strict=True):
                 if by:
-                    self._count(f"{self.plugin}/{name}", by)
+                    self._count(name, by)

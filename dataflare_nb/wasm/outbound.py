@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ..errors import WasmBadOutput, listing
+from ..errors import WasmBadOutput, WasmConfiguration, listing
 from ..lazy import lazy
 from . import ipc, json_rows
 from .layout import ARRAY, ARROW_C, ARROW_IPC, BATCH, FORMAT_NAMES, JSON, OFFSET_WIDTH, SCHEMA, SLICE, type_of
@@ -33,17 +33,27 @@ class Reader:
         self._memory, self._budget = memory, budget
 
     def frame(
-        self, address: int, *, rows: int | None = None, schema: pl.Schema | None = None, mask: bool = False
+        self,
+        address: int,
+        *,
+        rows: int | None = None,
+        schema: pl.Schema | None = None,
+        mask: bool = False,
+        untyped: bool = True,
     ) -> pl.DataFrame:
         """Return the frame behind a `df_slice`.
 
-        `rows` says how many it must have, `schema` which columns; JSON without one gets types that fit. `mask` says
-        that JSON is what a filter answers.
+        `rows` says how many it must have, `schema` which columns; JSON without one gets types that fit, or with
+        `untyped=False` is refused. `mask` says that JSON is what a filter answers.
         """
         where, length, kind, _ = self._memory.unpack(SLICE, address, "the returned df_slice")
         if kind == ARROW_C:
             frame = self._arrow(where, length, rows)
         elif kind in (ARROW_IPC, JSON):
+            if kind == JSON and schema is None and not mask and not untyped:
+                raise WasmConfiguration(
+                    "it answers in JSON, which has no types; name its columns in `schema` of its plugin.json"
+                )
             frame = self._bytes_as_frame(where, length, kind, schema, mask)
             for name, dtype in frame.schema.items():
                 _refuse_name(name, dtype)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import polars as pl
@@ -23,6 +23,7 @@ from .pool import Pool
 from .traps import GuestError
 from .trust import enforce
 
+T = TypeVar("T")
 _CODES = {
     -1: "its config does not hold",
     -2: "it does not accept this input",
@@ -184,29 +185,21 @@ class Session:
         """Read the frame that a guest answered with."""
         mask = function == FUNCTIONS[PluginType.FILTER]
         schema = self._answers if declared and not mask else None
-        with self._named():
-            reader = Reader(guest.memory, budget=guest.limits.memory)
-            if schema is None and not mask and not untyped and reader.kind(address) == JSON:
-                raise WasmConfiguration(
-                    "it answers in JSON, which has no types; name its columns in `schema` of its plugin.json",
-                    plugin=self.plugin.name,
-                )
-            frame = reader.frame(address, rows=rows, schema=schema, mask=mask)
+        reader = Reader(guest.memory, budget=guest.limits.memory)
+        frame = self._read(lambda: reader.frame(address, rows=rows, schema=schema, mask=mask, untyped=untyped))
         call.rows_out += frame.height
         call.bytes_out += int(frame.estimated_size())
         return frame
 
     def raw(self, guest: Guest, address: int, call: Call) -> tuple[int, bytes]:
         """Read the format and the bytes that a guest answered with; no bytes if it is an Arrow C batch."""
-        with self._named():
-            kind, data = Reader(guest.memory, budget=guest.limits.memory).raw(address)
+        kind, data = self._read(lambda: Reader(guest.memory, budget=guest.limits.memory).raw(address))
         call.bytes_out += len(data)
         return kind, data
 
     def kind(self, guest: Guest, address: int) -> int:
         """Return the format of an answer."""
-        with self._named():
-            return Reader(guest.memory, budget=guest.limits.memory).kind(address)
+        return self._read(lambda: Reader(guest.memory, budget=guest.limits.memory).kind(address))
 
     def call_json(self, guest: Guest, value: bytes, function: str, call: Call, *, rows: int = 0) -> int:
         """Hand JSON over as it is."""
@@ -231,14 +224,12 @@ class Session:
         """Free the instances. May be called twice."""
         self.pool.close()
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _read(self, work: Callable[[], T]) -> T:
+        """Read what a guest has written; what does not hold is put down to the plugin."""
         try:
-            yield
-        except WasmBadOutput as error:
-            if error.plugin is not None:
-                raise
-            raise WasmBadOutput(str(error), plugin=self.plugin.name) from error
+            return work()
+        except (WasmBadOutput, WasmConfiguration) as error:
+            raise type(error)(str(error), plugin=self.plugin.name) from error
 
     def _start(self, guest: Guest) -> None:
         if guest.has("_initialize"):
@@ -289,8 +280,7 @@ class Session:
             )
         if at % 64:
             raise WasmBadOutput(f"df_alloc returned {at}, which is not a multiple of 64", plugin=self.plugin.name)
-        with self._named():
-            return guest.memory.check(at, size, "what df_alloc returned")
+        return self._read(lambda: guest.memory.check(at, size, "what df_alloc returned"))
 
     def _reported(self, guest: Guest, code: int, *, named: bool = True) -> WasmError:
         said = self._last_error(guest)
@@ -307,6 +297,6 @@ class Session:
         at = guest.call("df_last_error")
         if at <= 0:
             return ""
-        with self._named():
-            where, length, _, _ = guest.memory.unpack(SLICE, at, "the returned error")
-            return guest.memory.read(where, min(length, _MOST_ERROR_TEXT), "its text").decode(errors="replace")
+        where, length, _, _ = self._read(lambda: guest.memory.unpack(SLICE, at, "the returned error"))
+        text = self._read(lambda: guest.memory.read(where, min(length, _MOST_ERROR_TEXT), "its text"))
+        return text.decode(errors="replace")
