@@ -5,9 +5,10 @@ from __future__ import annotations
 from .answers import ANSWERS
 from .attack import Attack
 from .doors import DOORS
+from .formats import FORMATS
 from .loading import LOADING
 from .running import RUNNING
 
-ATTACKS: tuple[Attack, ...] = (*RUNNING, *ANSWERS, *DOORS, *LOADING)
+ATTACKS: tuple[Attack, ...] = (*RUNNING, *ANSWERS, *FORMATS, *DOORS, *LOADING)
 
 __all__ = ["ATTACKS", "Attack"]

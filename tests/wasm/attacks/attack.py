@@ -105,6 +105,7 @@ class Attack:
     extra: str = ""
     memory: str = "2"
     policy: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, str] | None = None
     frame: pl.DataFrame = field(default_factory=NUMBERS.clone)
     make: Callable[[Ground], Plugin] | None = None
     run: Callable[[Ground], None] | None = None
@@ -124,6 +125,7 @@ class Attack:
             extra=self.extra,
             memory=self.memory,
             policy={"max_execution_time": self.budget_ms, **self.policy},
+            schema=self.schema,
         )
 
 
@@ -144,6 +146,7 @@ def hostile(
     extra: str = "",
     memory: str = "2",
     policy: Mapping[str, Any] | None = None,
+    schema: Mapping[str, str] | None = None,
 ) -> Plugin:
     """Return a plugin that echoes, except in its bad hour."""
     parts = dict(inside or {})
@@ -157,12 +160,15 @@ def hostile(
     for name, statements in parts.items():
         assert _HEADS[name] in wat
         wat = wat.replace(_HEADS[name], f"{_HEADS[name]} {bad_hour(statements)}")
-    return described(bytes(wat2wasm(wat)), policy=policy)
+    return described(bytes(wat2wasm(wat)), policy=policy, schema=schema)
 
 
-def described(module: bytes, *, policy: Mapping[str, Any] | None = None) -> Plugin:
+def described(
+    module: bytes, *, policy: Mapping[str, Any] | None = None, schema: Mapping[str, str] | None = None
+) -> Plugin:
     """Return a module as a plugin."""
     description = {"name": "guest", "type": "Processor", "module_path": "-", "security_policy": policy or {}}
+    description |= {"schema": schema} if schema else {}
     return Plugin.of(WasmPluginConfig.load(description), module)
 
 

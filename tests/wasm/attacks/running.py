@@ -215,7 +215,8 @@ TRAPS = [
         tries="to run out of stack before it is an instance",
         error=WasmTrap,
         match="ran out of stack",
-        inside={"start": "(call $start)"},
+        inside={"start": "(call $down)"},
+        extra="(func $down (call $down))",
         again=False,
     ),
     Attack(
