@@ -44,7 +44,8 @@ def _said(command: list[str], folder: Path) -> str:
 @pytest.mark.slow
 def test_the_wheel_has_the_package_its_types_and_its_plugins_and_nothing_else(built: tuple[Path, Path]) -> None:
     names = set(zipfile.ZipFile(built[1]).namelist())
-    for wanted in ("py.typed", "plugins/carrier_code/plugin.json", "plugins/carrier_code/carrier_code.wasm", "cli.py"):
+    plugin = ("plugins/carrier_code/plugin.json", "plugins/carrier_code/carrier_code.wasm")
+    for wanted in ("py.typed", *plugin, "wasm/library.bin", "cli.py"):
         assert f"dataflare_nb/{wanted}" in names
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "dataflare_nb").rglob("*.py")}
     assert ours <= names
@@ -70,6 +71,7 @@ def test_the_source_archive_has_all_that_is_needed_to_build_and_test(built: tupl
         *wanted,
         "plugins/carrier_code/src/carrier_code.c",
         "plugins/abi/dataflare.h",
+        "udf_runtime/src/math.c",
         "tests/test_packaging.py",
     ):
         assert name in names

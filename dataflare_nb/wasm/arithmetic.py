@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..errors import UdfError
 from . import words
+from .mathematics import float_power
 from .refusals import NUMBERS_ONLY
 from .source import Source
 from .temporal import temporal
@@ -224,16 +225,10 @@ class Arithmetic:
         return Value(f"(i64.{name} {as_int(left)} {as_int(right)})", Kind.INT)
 
     def _power(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
-        if {left.kind, right.kind} & FLOATS:
-            raise self.source.error(
-                node,
-                "`**` of floats depends on the machine's C library in its last bit, so it is not compiled; "
-                "write x * x for a square, math.sqrt(x) for a root, or use Polars: pl.col(...) ** 2",
-            )
+        if {left.kind, right.kind} & FLOATS or (right.number is not None and right.number < 0):
+            return float_power(self, node, left, right)
         if right.number is None or right.number > _MOST_POWER:
             return self._any_power(node, left, right)
-        if right.number < 0:
-            raise self.source.error(node, "a negative power of an int is a float; write float(...) ** ...")
         exponent = int(right.number)
         if left.number is not None:
             return self.constant(int(left.number) ** exponent, node)

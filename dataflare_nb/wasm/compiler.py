@@ -13,8 +13,9 @@ from ..errors import UdfError
 from . import words
 from .columns import Slot
 from .helpers import closure
-from .kernel import ENTRY, Facts, Kernel, attach_facts
+from .kernel import ENTRY, START, Facts, Kernel, attach_facts
 from .kernel_layout import CHUNK, DATA, ERRORS, HEAD, NULLS, VALID, WORDS, Layout
+from .library import Selection, link, select
 from .refusals import instead_of_calling
 from .rows import cleared, loaded, ranged, stored
 from .signature import Signature
@@ -65,9 +66,11 @@ def compile_function(
 
     code, frame = body.compile(lambda: Frame(leave, "(br $failed)"))
     vector = vector_loop(source, outside(function), signature, unit)
-    text = _module(unit, source, signature, code, frame, vector)
+    selection = select(unit.needs, START)
+    start = -(-selection.end // START) * START
+    text = _module(unit, selection, start, source, signature, code, frame, vector)
     try:
-        module = bytes(wasmtime.wat2wasm(text))
+        module = link(bytes(wasmtime.wat2wasm(text)), selection)
     except wasmtime.WasmtimeError as error:  # pragma: no cover - a mistake of the compiler
         raise UdfError(f"{source.place(source.tree)}: the compiler made a module that does not hold: {error}") from None
     facts = Facts(
@@ -79,6 +82,7 @@ def compile_function(
         metered=unit.loops,
         vector=bool(vector),
         time_ms=time_ms,
+        start=start,
     )
     kernel = Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first))
     return Compilation(kernel, text, unit.lines())
@@ -156,10 +160,17 @@ class _Frames:
 
 
 def _module(
-    unit: Unit, source: Source, signature: Signature, code: str, frame: Frame, vector: tuple[str, str] | None
+    unit: Unit,
+    selection: Selection,
+    start: int,
+    source: Source,
+    signature: Signature,
+    code: str,
+    frame: Frame,
+    vector: tuple[str, str] | None,
 ) -> str:
     params, outputs = signature.params, signature.returns.slots
-    pages = -(-Layout.of(params, outputs).end // 65536)
+    pages = -(-Layout.of(start, params, outputs).end // 65536)
     names, fetches = _table(params, outputs)
     loads = " ".join(loaded(i, slot) for i, slot in enumerate(params))
     checks = " ".join(
@@ -172,6 +183,9 @@ def _module(
     if any(slot.optional for slot in outputs):
         unit.helpers.add("clear_bit")
     return f"""(module
+{selection.imports()}
+  {selection.globals()}
+{selection.tables()}
   (memory (export "memory") {pages})
   (global $error (mut i32) (i32.const 0))
   (global $depth (mut i32) (i32.const 0))

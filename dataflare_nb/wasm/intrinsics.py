@@ -1,4 +1,4 @@
-"""The functions of Python and `math` that a compiled function may call."""
+"""The functions of Python that a compiled function may call, and the lists that others add theirs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import words
-from .values import FLOATS, INT_MIN, INTS, NUMBERS, TIMES, Kind, Value, as_float, as_int, as_kind, truth
+from .values import FLOATS, INT_MIN, NUMBERS, TIMES, Kind, Value, as_float, as_int, as_kind, truth
 
 if TYPE_CHECKING:
     from .expressions import Expressions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Call: TypeAlias = Callable[["Expressions", ast.Call], Value]
 Method: TypeAlias = Callable[["Expressions", ast.Call, Value], Value]
 Attribute: TypeAlias = Callable[["Expressions", ast.AST, Value], Value]
-_OnNumbers: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Value]
+OnNumbers: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Value]
 
 INTRINSICS: dict[Any, Call] = {}
 """Functions and types by the object that a name stands for."""
@@ -25,12 +25,12 @@ METHODS: dict[tuple[Kind, str], Method] = {}
 ATTRIBUTES: dict[tuple[Kind, str], Attribute] = {}
 
 
-def _intrinsic(
+def intrinsic(
     target: Any, count: int | None = 1, also: frozenset[Kind] = frozenset()
-) -> Callable[[_OnNumbers], _OnNumbers]:
+) -> Callable[[OnNumbers], OnNumbers]:
     """Register how `target` is compiled, after checking the number of arguments and that they are numbers."""
 
-    def register(body: _OnNumbers) -> _OnNumbers:
+    def register(body: OnNumbers) -> OnNumbers:
         def checked(ex: Expressions, node: ast.Call) -> Value:
             called = ast.unparse(node.func)
             if node.keywords:
@@ -50,17 +50,17 @@ def _intrinsic(
     return register
 
 
-@_intrinsic(builtins.float)
+@intrinsic(builtins.float)
 def _float(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     return Value(as_float(args[0]), Kind.FLOAT)
 
 
-@_intrinsic(builtins.bool, also=TIMES)
+@intrinsic(builtins.bool, also=TIMES)
 def _bool(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     return Value(truth(args[0]), Kind.BOOL)
 
 
-@_intrinsic(builtins.abs, also=frozenset({Kind.TIMEDELTA}))
+@intrinsic(builtins.abs, also=frozenset({Kind.TIMEDELTA}))
 def _abs(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     value = args[0]
     if value.kind in FLOATS:
@@ -74,7 +74,7 @@ def _abs(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
 
 
 def _rounding(target: Any, instruction: str) -> None:
-    @_intrinsic(target)
+    @intrinsic(target)
     def body(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
         value = args[0]
         if value.kind not in FLOATS:
@@ -99,7 +99,7 @@ _rounding(math.ceil, "ceil")
 
 
 def _extreme(target: Any, name: str, floats: str, ints: str) -> None:
-    @_intrinsic(target, None, TIMES)
+    @intrinsic(target, None, TIMES)
     def body(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
         if len(args) < 2:
             raise ex.source.error(node, f"`{name}` takes two or more numbers here")
@@ -120,49 +120,3 @@ def _extreme(target: Any, name: str, floats: str, ints: str) -> None:
 
 _extreme(builtins.min, "min", "lt", "lt_s")
 _extreme(builtins.max, "max", "gt", "gt_s")
-
-
-@_intrinsic(math.sqrt)
-def _sqrt(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
-    x = ex.frame.temporary("f64")
-    negative = f"(f64.lt (local.get {x}) (f64.const 0))"
-    check = ex.failing(negative, "ValueError", words.MATH_DOMAIN, node)
-    code = f"(local.set {x} {as_float(args[0])}) {check} (f64.sqrt (local.get {x}))"
-    return Value(f"(block (result f64) {code})", Kind.FLOAT)
-
-
-@_intrinsic(math.fabs)
-def _fabs(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
-    return Value(f"(f64.abs {as_float(args[0])})", Kind.FLOAT)
-
-
-@_intrinsic(math.copysign, 2)
-def _copysign(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
-    return Value(f"(f64.copysign {as_float(args[0])} {as_float(args[1])})", Kind.FLOAT)
-
-
-@_intrinsic(math.fmod, 2)
-def _fmod(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
-    ex.unit.helpers.add("fmod")
-    x, y = ex.frame.temporary("f64"), ex.frame.temporary("f64")
-    a, b = f"(local.get {x})", f"(local.get {y})"
-    numbers = f"(i32.and (f64.eq {a} {a}) (f64.eq {b} {b}))"
-    outside = f"(i32.or (f64.eq {b} (f64.const 0)) (f64.eq (f64.abs {a}) (f64.const inf)))"
-    check = ex.failing(f"(i32.and {numbers} {outside})", "ValueError", words.MATH_DOMAIN, node)
-    code = f"(local.set {x} {as_float(args[0])}) (local.set {y} {as_float(args[1])}) {check} (call $fmod {a} {b})"
-    return Value(f"(block (result f64) {code})", Kind.FLOAT)
-
-
-def _test(target: Any, body: Callable[[str], str]) -> None:
-    @_intrinsic(target)
-    def test(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
-        if args[0].kind in INTS | {Kind.BOOL}:
-            args = [Value(as_float(args[0]), Kind.FLOAT)]
-        x = ex.frame.temporary("f64")
-        code = f"(local.set {x} {args[0].code}) {body(f'(local.get {x})')}"
-        return Value(f"(block (result i32) {code})", Kind.BOOL)
-
-
-_test(math.isnan, lambda x: f"(f64.ne {x} {x})")
-_test(math.isinf, lambda x: f"(f64.eq (f64.abs {x}) (f64.const inf))")
-_test(math.isfinite, lambda x: f"(f64.lt (f64.abs {x}) (f64.const inf))")

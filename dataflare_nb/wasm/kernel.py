@@ -12,11 +12,13 @@ import polars as pl
 
 from ..errors import WasmPluginLoad
 from .columns import TYPES, Slot, accepts, advice
+from .library import leb, unsigned
 from .policy import MOST_TIME_MS
 from .traps import GuestError
 
 SECTION = "dataflare.udf"
 ENTRY = "kernel"
+START = 64
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     metered: bool
     vector: bool
     time_ms: int
+    start: int = START
+    """Where the columns begin; below are the tables and the stack of what the kernel calls."""
 
     @property
     def dtype(self) -> pl.DataType:
@@ -146,7 +150,7 @@ def attach_facts(module: bytes, facts: Facts) -> bytes:
     """Return the module with a custom section that holds the facts."""
     name = SECTION.encode()
     body = bytes([len(name)]) + name + msgspec.json.encode(facts)
-    return module + b"\0" + _leb(len(body)) + body
+    return module + b"\0" + leb(len(body)) + body
 
 
 def read_facts(module: bytes) -> Facts:
@@ -156,7 +160,7 @@ def read_facts(module: bytes) -> Facts:
     try:
         while at < len(module):
             number = module[at]
-            size, at = _unleb(module, at + 1)
+            size, at = unsigned(module, at + 1)
             body = module[at : at + size]
             if number == 0 and body[1 : 1 + len(name)] == name and body[0] == len(name):
                 facts = msgspec.json.decode(body[1 + len(name) :], type=Facts)
@@ -173,20 +177,3 @@ def _sound(facts: Facts) -> bool:
     names = [slot.name for slot in facts.outputs]
     types = {slot.type for slot in (*facts.params, *facts.outputs)}
     return bool(names) and len(set(names)) == len(names) and types <= TYPES.keys() and 0 < facts.time_ms <= MOST_TIME_MS
-
-
-def _leb(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _unleb(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[at] & 127) << shift
-        shift, at = shift + 7, at + 1
-        if data[at - 1] < 128:
-            return value, at

@@ -20,7 +20,6 @@ VALID, ERRORS = 0, 1
 """Words of the head: the rows to compute, as bits; where to note the error of each row, 16 bits each."""
 NULLS, DATA = 0, 1
 """Words of a column: its bits that are 0 for None, if it is optional; its values."""
-_START = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ class Places:
 class Layout:
     """One chunk of each column, the table before them, and where all of it ends."""
 
+    table: int
     valid: int
     errors: int
     params: tuple[Places, ...]
@@ -43,9 +43,9 @@ class Layout:
     end: int
 
     @classmethod
-    def of(cls, params: Sequence[Slot], outputs: Sequence[Slot]) -> Layout:
+    def of(cls, start: int, params: Sequence[Slot], outputs: Sequence[Slot]) -> Layout:
         """Lay out one chunk."""
-        at = _START + _up(4 * (HEAD + WORDS * (len(params) + len(outputs))))
+        at = start + _up(4 * (HEAD + WORDS * (len(params) + len(outputs))))
 
         def place(size: int) -> int:
             nonlocal at
@@ -57,12 +57,7 @@ class Layout:
             return Places(place(CHUNK // 8) if slot.optional else 0, place(CHUNK * width), width)
 
         valid, errors = place(CHUNK // 8), place(CHUNK * 2)
-        return cls(valid, errors, tuple(map(column, params)), tuple(map(column, outputs)), at)
-
-    @property
-    def table(self) -> int:
-        """The address of the table."""
-        return _START
+        return cls(start, valid, errors, tuple(map(column, params)), tuple(map(column, outputs)), at)
 
     def words(self, *, valid: bool, errors: bool, nulls: Sequence[bool]) -> bytes:
         """Return the table; `nulls` says which parameters have any."""

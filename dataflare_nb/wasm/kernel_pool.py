@@ -49,7 +49,7 @@ class KernelPool:
     def __init__(self, kernel: Kernel, *, fast: bool = True, limits: Limits | None = None) -> None:
         self.kernel = kernel
         facts = kernel.facts
-        self._layout = Layout.of(facts.params, facts.outputs)
+        self._layout = Layout.of(facts.start, facts.params, facts.outputs)
         pages = -(-self._layout.end // 65536)
         self._pool = Pool(
             kernel.module,

@@ -100,13 +100,12 @@ def instead_of_calling(target: Any, name: str) -> str:
         return _CLOCK.get(name.rpartition(".")[2], "use datetime(...), date(...), and arithmetic with timedelta(...)")
     module = _module_of(target)
     if module == "math":
-        method = name.split(".")[-1]
-        return f"it is not the same in every C library; use Polars before or after: pl.col(...).{method}()"
+        return "it is not among the functions of `math` that are compiled; use .map_batches for this function"
     if module in _MODULES:
         return _MODULES[module]
     if callable(target) and hasattr(target, "__code__"):
         return f"decorate `{name}` with @flare.udf too"
-    return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and math.sqrt, floor, ceil, isnan ..."
+    return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and the functions of math"
 
 
 _NO_CLOCK = "a compiled function has no clock; add a column with the time"

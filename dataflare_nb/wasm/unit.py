@@ -33,10 +33,14 @@ class Inner:
 
 @dataclass(slots=True)
 class Unit:
-    """One module under construction. `loops` says that it may run for long, so it must be metered."""
+    """One module under construction.
+
+    `needs` are functions of the library; `loops` says that it may run for long, so it must be metered.
+    """
 
     sites: list[Site] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
+    needs: set[str] = field(default_factory=set)
     functions: dict[str, str] = field(default_factory=dict)
     inner: dict[int, Inner] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)

@@ -1,0 +1,2 @@
+/* The runtime of compiled functions, as one piece for the compiler. */
+#include "math.c"
