@@ -11,6 +11,7 @@ from .mathematics import float_power
 from .refusals import NUMBERS_ONLY
 from .source import Source
 from .temporal import temporal
+from .texts import TEXTUAL, operation
 from .unit import Frame, Unit
 from .values import FLOATS, INT_MAX, INT_MIN, INTS, NUMBERS, Kind, Value, as_float, as_int, constant
 
@@ -50,9 +51,9 @@ class Arithmetic:
     def __init__(self, source: Source, unit: Unit, frame: Frame) -> None:
         self.source, self.unit, self.frame = source, unit, frame
 
-    def failing(self, condition: str, error: str, message: str, node: ast.AST) -> str:
+    def failing(self, condition: str, error: str, message: str, node: ast.AST, *, quotes: bool = False) -> str:
         """Return a statement that ends the row with an error if `condition` holds."""
-        number = self.unit.site(error, message, self.source, node)
+        number = self.unit.site(error, message, self.source, node, quotes=quotes)
         return f"(if {condition} (then (global.set $error (i32.const {number})) {self.frame.fail}))"
 
     def constant(self, number: float | bool, node: ast.AST) -> Value:
@@ -98,6 +99,8 @@ class Arithmetic:
         """Compile `left op right`."""
         sign = SIGNS[type(node.op)]
         kinds = {left.kind, right.kind}
+        if kinds & TEXTUAL:
+            return operation(self, node, sign, left, right)
         if not kinds <= NUMBERS:
             timed = temporal(self, node, left, right)  # type: ignore[arg-type]
             if timed is not None:
@@ -225,11 +228,13 @@ class Arithmetic:
         return Value(f"(i64.{name} {as_int(left)} {as_int(right)})", Kind.INT)
 
     def _power(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
-        if {left.kind, right.kind} & FLOATS or (right.number is not None and right.number < 0):
+        number = right.number
+        assert not isinstance(number, str)
+        if {left.kind, right.kind} & FLOATS or (number is not None and number < 0):
             return float_power(self, node, left, right)
-        if right.number is None or right.number > _MOST_POWER:
+        if number is None or number > _MOST_POWER:
             return self._any_power(node, left, right)
-        exponent = int(right.number)
+        exponent = int(number)
         if left.number is not None:
             return self.constant(int(left.number) ** exponent, node)
         base = self.frame.temporary("i64")

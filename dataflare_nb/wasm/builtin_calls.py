@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import words
 from .intrinsics import INTRINSICS
+from .text_methods import split_length
+from .texts import TEXTUAL, length
 from .values import FLOATS, INTS, NUMBERS, Kind, Value, as_int, truth
 
 if TYPE_CHECKING:
@@ -114,6 +116,13 @@ def _quantifier(target: Any, operator: str, empty: int) -> None:
 
 
 def _len(ex: Expressions, node: ast.Call) -> Value:
+    if len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], (ast.List, ast.Tuple)):
+        counted = split_length(ex, node.args[0])
+        if counted is not None:
+            return counted
+        found = ex.maybe(node.args[0])
+        if found.kind in TEXTUAL and found.none is None:
+            return length(ex, found)
     return ex.constant(len(_tuple(ex, node).parts), node)
 
 

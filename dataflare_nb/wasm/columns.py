@@ -34,7 +34,7 @@ class Slot(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """One type: `physical` is how its values lie in a column, `width` how many bytes one takes."""
+    """One type: `physical` is how its values lie in a column, `width` how many bytes one takes, or its offset."""
 
     python: type
     dtype: pl.DataType
@@ -51,6 +51,7 @@ TYPES = {
     "date": ColumnType(dt.date, pl.Date(), pl.Int32(), "int32", 4),
     "time": ColumnType(dt.time, pl.Time(), pl.Int64(), "int64", 8),
     "timedelta": ColumnType(dt.timedelta, pl.Duration("us"), pl.Int64(), "int64", 8),
+    "str": ColumnType(str, pl.String(), pl.String(), "large_string", 8),
 }
 NAMES = {kind.python: name for name, kind in TYPES.items()}
 
@@ -66,6 +67,8 @@ def accepts(kind: str, dtype: pl.DataType) -> bool:
             fits = isinstance(dtype, pl.Datetime) and dtype.time_zone in (None, "UTC")
         case "timedelta":
             fits = isinstance(dtype, pl.Duration)
+        case "str":
+            fits = isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
         case _:
             fits = dtype == TYPES[kind].dtype
     return fits or isinstance(dtype, pl.Null)

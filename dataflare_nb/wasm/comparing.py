@@ -6,6 +6,8 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from .source import Source
+from .texts import TEXTUAL, contains
+from .texts import relation as text_relation
 from .unit import Flow, Frame, Unit
 from .values import FLOATS, NUMBERS, Kind, Value, as_float, as_int
 
@@ -122,6 +124,12 @@ class Comparisons:
                 left_node, f"`{text}` may be None here; test it first: `{text} is not None and ...`"
             )
         start, held = self.hold(left)
+        if not self._is_constants(right_node):
+            then, whole = self.hold(self.value(right_node))
+            if whole.kind not in TEXTUAL:
+                raise self.source.error(right_node, "`in` looks into a text, or a tuple of constants: `n in (1, 2, 3)`")
+            inside = contains(self, whole, held, left_node)  # type: ignore[arg-type]
+            return f"(block (result i32) {start} {then} {f'(i32.eqz {inside})' if negated else inside})"
         found = "(i32.const 0)"
         for part in self._elements(right_node):
             if part.kind is Kind.NONE or (part.kind not in NUMBERS) != (held.kind not in NUMBERS):
@@ -129,6 +137,14 @@ class Comparisons:
             if part.kind in NUMBERS or part.kind is held.kind:
                 found = f"(i32.or {found} {self.relation(ast.Eq(), held, part, right_node)})"
         return f"(block (result i32) {start} {f'(i32.eqz {found})' if negated else found})"
+
+    def _is_constants(self, node: ast.expr) -> bool:
+        """Whether the right side of `in` is a tuple, list or set that is written out or known from outside."""
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            return True
+        if not isinstance(node, (ast.Name, ast.Attribute)) or self.is_value_name(node):
+            return False
+        return not isinstance(self.static(node), str)
 
     def _elements(self, node: ast.expr) -> list[Value]:
         if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
@@ -162,6 +178,8 @@ class Comparisons:
                 raise self.source.error(
                     node, f"{left.kind.spoken} and {right.kind.spoken} cannot be compared; convert one of them"
                 )
+            if left.kind is Kind.STR:
+                return text_relation(self, op, left, right)  # type: ignore[arg-type]
             return f"(i64.{ints} {left.code} {right.code})"
         if not kinds & FLOATS:
             return f"(i64.{ints} {as_int(left)} {as_int(right)})"

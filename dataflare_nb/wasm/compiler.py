@@ -14,13 +14,30 @@ from . import words
 from .columns import Slot
 from .helpers import closure
 from .kernel import ENTRY, START, Facts, Kernel, attach_facts
-from .kernel_layout import CHUNK, DATA, ERRORS, HEAD, NULLS, VALID, WORDS, Layout
-from .library import Selection, link, select
+from .kernel_layout import (
+    ARENA,
+    BASE,
+    CHUNK,
+    DATA,
+    ERRORS,
+    FULL,
+    FULL_AND_FAILED,
+    HEAD,
+    NULLS,
+    PATIENCE,
+    SIZE,
+    TEXT,
+    VALID,
+    WORDS,
+    Layout,
+)
+from .library import Selection, data_text, link, select
 from .refusals import instead_of_calling
 from .rows import cleared, loaded, ranged, stored
 from .signature import Signature
 from .source import Source
 from .statements import Body
+from .texts import NO_ROOM
 from .unit import Frame, Inner, Unit, absence, outside, results, variable
 from .values import Value
 from .vector import vector_loop
@@ -66,7 +83,12 @@ def compile_function(
 
     code, frame = body.compile(lambda: Frame(leave, "(br $failed)"))
     vector = vector_loop(source, outside(function), signature, unit)
-    selection = select(unit.needs, START)
+    unit.needs |= {"text_scan"} if any(slot.type == "str" for slot in signature.params) else set()
+    no_room = 0
+    if any(slot.type == "str" for slot in outputs):
+        unit.needs.add("text_store")
+        no_room = unit.site(*NO_ROOM, source, source.tree)
+    selection = select(unit.needs, unit.end)
     start = -(-selection.end // START) * START
     text = _module(unit, selection, start, source, signature, code, frame, vector)
     try:
@@ -83,6 +105,8 @@ def compile_function(
         vector=bool(vector),
         time_ms=time_ms,
         start=start,
+        no_room=no_room,
+        arena=unit.arena,
     )
     kernel = Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first))
     return Compilation(kernel, text, unit.lines())
@@ -182,10 +206,12 @@ def _module(
     locals_, loop = vector or ("", "")
     if any(slot.optional for slot in outputs):
         unit.helpers.add("clear_bit")
+    constants = "\n".join(f"  {data_text(at, content)}" for content, at in unit.constants.items())
+    empty, spent, limit = _arena() if unit.arena else ("", "", "")
     return f"""(module
 {selection.imports()}
   {selection.globals()}
-{selection.tables()}
+{constants}
   (memory (export "memory") {pages})
   (global $error (mut i32) (i32.const 0))
   (global $depth (mut i32) (i32.const 0))
@@ -194,15 +220,16 @@ def _module(
   ;; Compute rows [row, rows). Return the first failing row shifted by 16 and the place that failed,
   ;; or -1 less the number of rows that failed if the table says where to note them.
   (func (export "{ENTRY}") (param $row i32) (param $rows i32) (param $table i32) (result i64)
-    (local $valid i32) (local $errors i32) (local $failures i64)
+    (local $valid i32) (local $errors i32) (local $failures i64) {spent}
     {" ".join(f"(local {name} i32)" for name in names)} {frame.declarations()} {locals_}
     (global.set $error (i32.const 0))
     (local.set $valid {_word(VALID)}) (local.set $errors {_word(ERRORS)})
-    {" ".join(fetches)}
-    (block $done
+    {" ".join(fetches)} {empty}
+    (block $done (block $full
       (loop $next
         {loop}
         (br_if $done (i32.ge_u (local.get $row) (local.get $rows)))
+        {limit}
         (block $row
           (block $blank
             (block $failed
@@ -221,6 +248,8 @@ def _module(
           {zeros})
         (local.set $row (i32.add (local.get $row) (i32.const 1)))
         (br $next)))
+      (return (i64.or (i64.shl (i64.extend_i32_u (local.get $row)) (i64.const 16))
+        (select (i64.const {FULL}) (i64.const {FULL_AND_FAILED}) (i64.eqz (local.get $failures))))))
     (i64.sub (i64.const -1) (local.get $failures)))
 )"""
 
@@ -233,11 +262,32 @@ def _table(params: Sequence[Slot], outputs: Sequence[Slot]) -> tuple[list[str], 
     for number, (data, nulls, slot) in enumerate(columns):
         first = HEAD + WORDS * number
         names.append(data)
-        code.append(f"(local.set {data} {_word(first + DATA)})")
+        if slot.type != "str":
+            code.append(f"(local.set {data} {_word(first + DATA)})")
+        elif number < len(params):
+            base, ascii_ = f"$base_in{number}", f"$ascii_in{number}"
+            names += [base, ascii_]
+            code.append(f"(local.set {data} {_word(first + DATA)}) (local.set {base} {_word(first + BASE)})")
+            code.append(f"(local.set {ascii_} (call $text_scan {_word(first + TEXT)} {_word(first + SIZE)}))")
+        else:
+            code.append(f"(local.set {data} (i32.add (local.get $table) (i32.const {4 * first})))")
         if slot.optional:
             names.append(nulls)
             code.append(f"(local.set {nulls} {_word(first + NULLS)})")
     return names, code
+
+
+def _arena() -> tuple[str, str, str]:
+    """Return code that empties the arena, what it is counted with, and code that counts what a row took of it."""
+    top = "(i32.load (i32.const 16))"
+    empty = "(i32.store (i32.const 16) (local.get $arena))"
+    took = f"(local.set $spent (i32.add (local.get $spent) (i32.sub {top} (local.get $arena))))"
+    limit = f"(br_if $full (i32.gt_u (local.get $spent) (i32.const {PATIENCE})))"
+    return (
+        f"(local.set $arena {_word(ARENA)}) {empty}",
+        "(local $arena i32) (local $spent i32)",
+        f"{took} {limit} {empty}",
+    )
 
 
 def _word(number: int) -> str:

@@ -15,6 +15,9 @@ from .comparing import Comparisons, named
 from .refusals import refusal
 from .source import Source
 from .temporal import constant_time
+from .text_formats import formatted
+from .text_methods import split_item
+from .texts import TEXTUAL, constant_text, item
 from .unit import Flow, Frame, Inner, Unit, absence, variable
 from .values import NONE, Kind, Type, Value, as_kind, joined, truth
 
@@ -69,6 +72,10 @@ class Expressions(Calls, Comparisons, Arithmetic):
                 return NONE
             case ast.Constant(value=bool() | int() | float() as number):
                 return self.constant(number, node)
+            case ast.Constant(value=str() as text):
+                return constant_text(self, text, node)
+            case ast.JoinedStr():
+                return formatted(self, node)
             case ast.Name(id=name) if self.is_local(name):
                 return self._local(name, node)
             case ast.NamedExpr(target=ast.Name(id=name), value=inner):
@@ -236,6 +243,8 @@ class Expressions(Calls, Comparisons, Arithmetic):
             return NONE
         if type(found) in (bool, int, float):
             return self.constant(found, node)
+        if type(found) is str:
+            return constant_text(self, found, node)
         timed = constant_time(found)
         if timed is not None:
             return timed
@@ -244,7 +253,7 @@ class Expressions(Calls, Comparisons, Arithmetic):
         raise self.source.error(
             node,
             f"`{ast.unparse(node)}` is {type(found).__name__}; "
-            "a compiled function sees numbers, dates, tuples of them, and other udfs",
+            "a compiled function sees numbers, texts, dates, tuples of them, and other udfs",
         )
 
     # ---- tuples ----
@@ -277,7 +286,12 @@ class Expressions(Calls, Comparisons, Arithmetic):
         return code, Value(f"(local.get {name})", kept.kind, none=none)
 
     def _item(self, node: ast.Subscript) -> Value:
+        piece = split_item(self, node)
+        if piece is not None:
+            return piece
         owner = self.maybe(node.value)
+        if owner.kind in TEXTUAL:
+            return item(self, node, self.value(node.value) if owner.none is not None else owner)
         if owner.kind is Kind.RECORD:
             index = self.maybe(node.slice).number if not isinstance(node.slice, ast.Slice) else None
             if type(index) is not int or not -len(owner.parts) <= index < len(owner.parts):

@@ -21,6 +21,8 @@ OnNumbers: TypeAlias = Callable[["Expressions", ast.Call, Sequence[Value]], Valu
 
 INTRINSICS: dict[Any, Call] = {}
 """Functions and types by the object that a name stands for."""
+overloads: dict[tuple[Any, Kind], OnNumbers] = {}
+"""What a function does instead if its first argument is of that kind."""
 METHODS: dict[tuple[Kind, str], Method] = {}
 ATTRIBUTES: dict[tuple[Kind, str], Attribute] = {}
 
@@ -35,10 +37,12 @@ def intrinsic(
             called = ast.unparse(node.func)
             if node.keywords:
                 raise ex.source.error(node, f"`{called}` takes plain arguments here, without names")
+            args = [ex.value(arg) for arg in node.args]
+            if args and (target, args[0].kind) in overloads:
+                return overloads[target, args[0].kind](ex, node, args)
             if count is not None and len(node.args) != count:
                 plural = "argument" if count == 1 else "arguments"
                 raise ex.source.error(node, f"`{called}` takes {count} {plural} here")
-            args = [ex.value(arg) for arg in node.args]
             for arg, value in zip(node.args, args, strict=True):
                 if value.kind not in NUMBERS | also:
                     raise ex.source.error(arg, f"`{called}` takes a number here, not {value.kind.spoken}")
@@ -55,7 +59,7 @@ def _float(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     return Value(as_float(args[0]), Kind.FLOAT)
 
 
-@intrinsic(builtins.bool, also=TIMES)
+@intrinsic(builtins.bool, also=TIMES | {Kind.STR, Kind.TEXTS})
 def _bool(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     return Value(truth(args[0]), Kind.BOOL)
 

@@ -18,10 +18,11 @@ from .traps import GuestError
 
 SECTION = "dataflare.udf"
 ENTRY = "kernel"
-START = 64
+_MOST_QUOTED = 200
+START, MOST_START = 64, 1 << 24
 
 
-class Site(msgspec.Struct, frozen=True):
+class Site(msgspec.Struct, frozen=True, omit_defaults=True):
     """A place in the source that can fail; `line` counts from the first line of `function`."""
 
     error: str
@@ -29,6 +30,8 @@ class Site(msgspec.Struct, frozen=True):
     function: str
     line: int
     text: str
+    quotes: bool = False
+    """Whether Python's message ends with the text that could not be read, which the kernel leaves in memory."""
 
     @property
     def reason(self) -> str:
@@ -36,7 +39,7 @@ class Site(msgspec.Struct, frozen=True):
         return f"{self.error}: {self.message}" if self.message else self.error
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the module says about itself, in a section of its own.
 
     `record` says that the outputs are the fields of one value, even if there is one. Where the function stands
@@ -52,7 +55,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     vector: bool
     time_ms: int
     start: int = START
-    """Where the columns begin; below are the tables and the stack of what the kernel calls."""
+    """Where the columns begin; below are constants, and the tables and the stack of what the kernel calls."""
+    no_room: int = 0
+    """The place that fails if a row gives more text than fits, if it gives any."""
+    arena: bool = False
+    """Whether it makes text, for which its memory may grow."""
+
+    @property
+    def text(self) -> bool:
+        """Whether it reads, makes or gives text."""
+        return self.arena or any(slot.type == "str" for slot in (*self.params, *self.outputs))
 
     @property
     def dtype(self) -> pl.DataType:
@@ -83,12 +95,13 @@ class UdfFailed(GuestError):  # noqa: N818 - as the rest of the family
         super().__init__(message, -1000)
 
     @classmethod
-    def at(cls, kernel: Kernel, row: int, site: Site, args: Sequence[Any]) -> UdfFailed:
+    def at(cls, kernel: Kernel, row: int, site: Site, args: Sequence[Any], quoted: str | None = None) -> UdfFailed:
         """Return the error of a row, given the arguments of that row."""
         facts, place = kernel.facts, kernel.place(site)
+        reason = site.reason if quoted is None else f"{site.reason}: {quoted[:_MOST_QUOTED]!r}"
         given = ", ".join(f"{slot.name}={_shown(arg)}" for slot, arg in zip(facts.params, args, strict=True))
-        failed = cls(f"{facts.name}: {site.reason} at row {row} of the batch ({given}), {place}: `{site.text}`")
-        failed.row, failed.error, failed.reason, failed.place = row, site.error, site.reason, place
+        failed = cls(f"{facts.name}: {reason} at row {row} of the batch ({given}), {place}: `{site.text}`")
+        failed.row, failed.error, failed.reason, failed.place = row, site.error, reason, place
         return failed
 
 
@@ -176,4 +189,6 @@ def _sound(facts: Facts) -> bool:
     """Whether facts hold that anybody may have written."""
     names = [slot.name for slot in facts.outputs]
     types = {slot.type for slot in (*facts.params, *facts.outputs)}
-    return bool(names) and len(set(names)) == len(names) and types <= TYPES.keys() and 0 < facts.time_ms <= MOST_TIME_MS
+    named = bool(names) and len(set(names)) == len(names) and types <= TYPES.keys()
+    placed = START <= facts.start <= MOST_START and 0 <= facts.no_room <= len(facts.sites)
+    return named and placed and 0 < facts.time_ms <= MOST_TIME_MS

@@ -2,6 +2,9 @@
 
 A kernel is called with the address of a table of 32-bit addresses: `HEAD` words for the whole call, then
 `WORDS` for each parameter, then as many for each output. An address of 0 means that there is no such thing.
+
+A column of text has 64-bit offsets, as in Arrow, and text that is laid out anew for each chunk behind the fixed
+columns: the arguments, room for each output, and the arena in which a row makes text.
 """
 
 from __future__ import annotations
@@ -15,11 +18,21 @@ from .columns import TYPES, Slot
 CHUNK = 65536
 """Rows of one call: more are cut, so that a kernel's memory stays small. A multiple of 8, for the bitmaps."""
 
-HEAD, WORDS = 4, 4
-VALID, ERRORS = 0, 1
-"""Words of the head: the rows to compute, as bits; where to note the error of each row, 16 bits each."""
+HEAD, WORDS = 4, 6
+VALID, ERRORS, ARENA = 0, 1, 2
+"""Words of the head: the rows to compute, as bits; where to note the error of each row, 16 bits each; where the
+arena begins."""
 NULLS, DATA = 0, 1
-"""Words of a column: its bits that are 0 for None, if it is optional; its values."""
+"""Words of a column: its bits that are 0 for None, if it is optional; its values, of text the offsets."""
+BASE, TEXT, SIZE = 2, 3, 4
+"""More words of an argument that is text: what to add to an offset, where the text begins, how long it is."""
+AT, END, LESS = 2, 3, 4
+"""More words of a result that is text: where the next one goes, where room ends, what makes an offset of it (two)."""
+FULL, FULL_AND_FAILED = 0xFFFF, 0xFFFE
+"""What stands where the number of a place that failed would: the row is to be computed again, or the first to be;
+rows before it failed."""
+PATIENCE = 64 << 20
+"""After making so much text a kernel comes back to the host, so that it can be stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +67,28 @@ class Layout:
 
         def column(slot: Slot) -> Places:
             width = TYPES[slot.type].width
-            return Places(place(CHUNK // 8) if slot.optional else 0, place(CHUNK * width), width)
+            more = width if slot.type == "str" else 0
+            return Places(place(CHUNK // 8) if slot.optional else 0, place(CHUNK * width + more), width)
 
         valid, errors = place(CHUNK // 8), place(CHUNK * 2)
         return cls(start, valid, errors, tuple(map(column, params)), tuple(map(column, outputs)), at)
+
+    def word(self, column: int, number: int) -> int:
+        """Return the address of a column's word; outputs are counted behind parameters."""
+        return self.table + 4 * (HEAD + WORDS * column + number)
+
+    @property
+    def arena_word(self) -> int:
+        """The address of the word that says where the arena begins."""
+        return self.table + 4 * ARENA
 
     def words(self, *, valid: bool, errors: bool, nulls: Sequence[bool]) -> bytes:
         """Return the table; `nulls` says which parameters have any."""
         words = [self.valid if valid else 0, self.errors if errors else 0, 0, 0]
         for place, some in zip(self.params, nulls, strict=True):
-            words += [place.nulls if some else 0, place.data, 0, 0]
+            words += [place.nulls if some else 0, place.data, 0, 0, 0, 0]
         for place in self.outputs:
-            words += [place.nulls, place.data, 0, 0]
+            words += [place.nulls, place.data, 0, 0, 0, 0]
         return struct.pack(f"<{len(words)}I", *words)
 
 

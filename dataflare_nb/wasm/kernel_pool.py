@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,12 +13,14 @@ import polars as pl
 
 from ..errors import WasmConfiguration, WasmPluginExecution
 from ..lazy import lazy
-from .columns import TYPES, Slot, fitted
+from .columns import TYPES, fitted
 from .guest import Guest, Limits
 from .inbound import bits
 from .kernel import ENTRY, Facts, Kernel, Site, UdfFailed
-from .kernel_layout import CHUNK, Layout
+from .kernel_layout import CHUNK, FULL, FULL_AND_FAILED, Layout
+from .kernel_text import MEMORY, TextArea, TextInput, TextOutput, quoted_text
 from .pool import Pool
+from .traps import too_long
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +59,7 @@ class KernelPool:
             kernel.module,
             name=facts.name,
             exports={ENTRY: _SIGNATURE},
-            limits=limits or Limits(memory=pages * 65536 * 2, time_ms=facts.time_ms),
+            limits=limits or Limits(memory=MEMORY if facts.text else pages * 65536 * 2, time_ms=facts.time_ms),
             prepare=self._check,
             metered=facts.metered or not kernel.trusted,
             trusted=kernel.trusted,
@@ -76,10 +80,11 @@ class KernelPool:
         call = self._prepared(columns)
         with self._pool.guest() as guest:
             failure = self._run(guest, call)
+            quoted = quoted_text(guest.memory) if failure is not None and failure[1].quotes else None
         if failure is not None:
             row, site = failure
-            raise UdfFailed.at(self.kernel, row, site, [_value(column, row) for column in columns])
-        return call.result()
+            raise UdfFailed.at(self.kernel, row, site, [_value(column, row) for column in columns], quoted)
+        return call.result(trusted=self.kernel.trusted)
 
     def apart(self, columns: Sequence[pl.Series]) -> Outcome:
         """Return the columns of the result, with zeros in the failing rows, and which rows failed where."""
@@ -89,7 +94,7 @@ class KernelPool:
         failed = call.failed()
         if failed is not None:
             self._site(int(failed.max()))  # type: ignore[arg-type]
-        return Outcome(call.result(), failed)
+        return Outcome(call.result(trusted=self.kernel.trusted), failed)
 
     def reasons(self, failed: pl.Series) -> pl.Series:
         """Return what went wrong, and where, for the numbers of places that failed."""
@@ -127,20 +132,49 @@ class KernelPool:
         lengths = {series.len() for series in cast}
         if len(lengths) > 1:
             raise WasmConfiguration(f"{facts.name} was given columns of different lengths: {sorted(lengths)}")
-        return _Call(facts.params, facts.outputs, cast, lengths.pop() if lengths else 0, collect=collect)
+        return _Call(facts, cast, lengths.pop() if lengths else 0, collect=collect)
 
     def _run(self, guest: Guest, call: _Call) -> tuple[int, Site] | None:
         base = guest.memory.base
         table = call.table(self._layout)
         ctypes.memmove(base + self._layout.table, table, len(table))
-        for start in range(0, call.rows, CHUNK):
+        area = TextArea(self._layout, call.texts_in, call.texts_out) if self.kernel.facts.text else None
+        start = 0
+        while start < call.rows:
             rows = min(CHUNK, call.rows - start)
+            if area is not None:
+                rows = area.most(start, rows)
+                area.put(guest.memory, start, rows)
             call.put(base, self._layout, start, rows)
             ended = guest.call(ENTRY, 0, rows, self._layout.table)
+            some_failed = False
+            if area is not None:
+                ended, some_failed = self._resumed(guest, call, area, rows, ended)
             if ended >= 0:
                 return start + min(ended >> 16, rows - 1), self._site(ended & 0xFFFF)
-            call.take(base, self._layout, start, rows, some_failed=ended != _DONE)
+            call.take(base, self._layout, start, rows, some_failed=some_failed or ended != _DONE)
+            if area is not None:
+                area.take(guest.memory, start, rows)
+            start += rows
         return None
+
+    def _resumed(self, guest: Guest, call: _Call, area: TextArea, rows: int, ended: int) -> tuple[int, bool]:
+        """Call again as long as the kernel only stopped for room; return how it ended, and whether rows failed."""
+        before, some_failed, budget = 0, False, guest.limits.time_ms
+        while ended >= 0 and ended & 0xFFFF in (FULL, FULL_AND_FAILED):
+            row = min(max(ended >> 16, before), rows - 1)
+            some_failed |= ended & 0xFFFF == FULL_AND_FAILED
+            if not area.drain(guest.memory, before, row):
+                if not call.collects:
+                    return row << 16 | self.kernel.facts.no_room, some_failed
+                guest.memory.copy_in(self._layout.errors + 2 * row, struct.pack("<H", self.kernel.facts.no_room), 2)
+                area.skip(guest.memory, row)
+                some_failed, row = True, row + 1
+            if time.monotonic() - call.started > budget / 1000:
+                raise too_long(budget, plugin=self.kernel.facts.name)
+            before = row
+            ended = guest.call(ENTRY, row, rows, self._layout.table)
+        return ended, some_failed
 
     def _site(self, number: int) -> Site:
         sites = self.kernel.facts.sites
@@ -167,18 +201,19 @@ class _Input:
     width: int
     nulls: ctypes.Array[ctypes.c_char] | None
     keep: Any
+    text: bool
 
 
 class _Call:
     """The arguments of one call as addresses, the rows to compute, and room for the result."""
 
-    def __init__(
-        self, params: Sequence[Slot], outputs: Sequence[Slot], columns: Sequence[pl.Series], rows: int, *, collect: bool
-    ) -> None:
-        self.rows, self._outputs = rows, outputs
+    def __init__(self, facts: Facts, columns: Sequence[pl.Series], rows: int, *, collect: bool) -> None:
+        self.rows, self._outputs = rows, facts.outputs
+        self.started = time.monotonic()
         self._inputs: list[_Input] = []
+        self.texts_in: list[TextInput | None] = []
         valid: int | None = None
-        for series, slot in zip(columns, params, strict=True):
+        for series, slot in zip(columns, facts.params, strict=True):
             array = series.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
             buffers = array.buffers()
             nulls = None
@@ -190,17 +225,26 @@ class _Call:
                 else:
                     number = int.from_bytes(mask, "little")
                     valid = number if valid is None else valid & number
+            self.texts_in.append(TextInput(array) if slot.type == "str" else None)
             width = TYPES[slot.type].width
             address = buffers[1].address + array.offset * width if buffers[1] is not None else 0
-            self._inputs.append(_Input(address, width, nulls, array))
+            self._inputs.append(_Input(address, width, nulls, array, slot.type == "str"))
         size = (rows + 7) // 8
         self._valid = (
             None
             if valid is None
             else ctypes.create_string_buffer((valid & ((1 << rows) - 1)).to_bytes(size, "little"), size)
         )
-        self._data = [pa.allocate_buffer(rows * TYPES[slot.type].width) for slot in outputs]
-        self._nulls = [ctypes.create_string_buffer(size) if slot.optional else None for slot in outputs]
+        # Of text these are the offsets, one more than there are rows.
+        self._data = [
+            pa.allocate_buffer((rows + (slot.type == "str")) * TYPES[slot.type].width) for slot in facts.outputs
+        ]
+        self.texts_out = [
+            TextOutput(data) if slot.type == "str" else None
+            for slot, data in zip(facts.outputs, self._data, strict=True)
+        ]
+        self._nulls = [ctypes.create_string_buffer(size) if slot.optional else None for slot in facts.outputs]
+        self.collects = collect
         self._errors = pa.allocate_buffer(rows * 2) if collect else None
         self._some_failed = False
 
@@ -216,7 +260,8 @@ class _Call:
         """Copy a chunk of the arguments to a guest's memory."""
         memmove, first, size = ctypes.memmove, start // 8, (rows + 7) // 8
         for place, column in zip(layout.params, self._inputs, strict=True):
-            memmove(base + place.data, column.address + start * column.width, rows * column.width)
+            if not column.text:
+                memmove(base + place.data, column.address + start * column.width, rows * column.width)
             if column.nulls is not None:
                 memmove(base + place.nulls, ctypes.addressof(column.nulls) + first, size)
         if self._valid is not None:
@@ -232,8 +277,10 @@ class _Call:
     def take(self, base: int, layout: Layout, start: int, rows: int, *, some_failed: bool) -> None:
         """Copy a chunk of the result from a guest's memory."""
         memmove = ctypes.memmove
-        for place, data, nulls in zip(layout.outputs, self._data, self._nulls, strict=True):
-            memmove(data.address + start * place.width, base + place.data, rows * place.width)
+        parts = zip(layout.outputs, self._data, self._nulls, self.texts_out, strict=True)
+        for place, data, nulls, text in parts:
+            if not text:
+                memmove(data.address + start * place.width, base + place.data, rows * place.width)
             if nulls is not None:
                 memmove(ctypes.addressof(nulls) + start // 8, base + place.nulls, (rows + 7) // 8)
         if self._errors is not None:
@@ -243,14 +290,18 @@ class _Call:
             if some_failed:
                 memmove(self._errors.address + start * 2, base + layout.errors, rows * 2)
 
-    def result(self) -> list[pl.Series]:
-        """Return the columns of the result."""
+    def result(self, *, trusted: bool) -> list[pl.Series]:
+        """Return the columns of the result; text that nobody vouches for is validated."""
         strict = pa.py_buffer(self._valid) if self._valid is not None else None
         found = []
-        for slot, data, nulls in zip(self._outputs, self._data, self._nulls, strict=True):
+        parts = zip(self._outputs, self._data, self._nulls, self.texts_out, strict=True)
+        for slot, data, nulls, text in parts:
             kind = TYPES[slot.type]
             valid = strict if nulls is None else pa.py_buffer(nulls)
-            array = pa.Array.from_buffers(pa.type_for_alias(kind.arrow), self.rows, [valid, data])
+            if text is not None:
+                array = text.array(self.rows, valid, trusted=trusted)
+            else:
+                array = pa.Array.from_buffers(pa.type_for_alias(kind.arrow), self.rows, [valid, data])
             series = pl.Series(slot.name, array)
             found.append(series if kind.dtype == kind.physical else series.cast(kind.dtype))
         return found

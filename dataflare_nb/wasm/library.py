@@ -6,7 +6,7 @@ own functions are numbered behind them, and `link` puts the bodies where the imp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -17,7 +17,7 @@ import msgspec
 _FILE = Path(__file__).with_name("library.bin")
 STACK = 16 << 10
 """Bytes for the local arrays of library functions, which do not recurse."""
-_TYPE, _IMPORT, _FUNCTION, _CODE = 1, 2, 3, 10
+_IMPORT, _FUNCTION, _CODE, _DATA = 2, 3, 10, 11
 
 
 class PatchKind(IntEnum):
@@ -79,10 +79,13 @@ class Selection:
         """Return the text that declares the stack, which must be the first global."""
         return "" if self.stack is None else f"(global $stack (mut i32) (i32.const {self.stack}))"
 
-    def tables(self) -> str:
-        """Return the text of the tables."""
+    def tables(self) -> list[bytes]:
+        """Return the tables as data segments."""
         content = library().data
-        return "\n".join(f"  {data_text(at, content[i].content)}" for i, at in self.places.items())
+        return [
+            b"\0\x41" + _signed(at) + b"\x0b" + leb(len(content[i].content)) + content[i].content
+            for i, at in self.places.items()
+        ]
 
 
 NOTHING = Selection((), {}, None, 0)
@@ -130,27 +133,42 @@ def select(names: Iterable[str], start: int) -> Selection:
 
 
 def link(module: bytes, selection: Selection) -> bytes:
-    """Return the module with the bodies of what it imports."""
+    """Return the module with the bodies of what it imports, and the tables these read."""
     if not selection.functions:
         return module
-    bodies = [_body(library().functions[i], selection) for i in selection.functions]
-    kinds: list[int] = []
-    out = [module[:8]]
+    found: list[tuple[int, bytes]] = []
     at = 8
     while at < len(module):
         number = module[at]
         size, at = unsigned(module, at + 1)
-        content = module[at : at + size]
+        found.append((number, module[at : at + size]))
         at += size
+    kinds = next(_kinds(content) for number, content in found if number == _IMPORT)
+    more = {
+        _FUNCTION: [leb(kind) for kind in kinds],
+        _CODE: [_body(library().functions[i], selection) for i in selection.functions],
+        _DATA: selection.tables(),
+    }
+    out = [module[:8]]
+    for number, content in found:
         if number == _IMPORT:
-            kinds = _kinds(content)
             continue
-        if number in (_FUNCTION, _CODE):
-            parts = [leb(kind) for kind in kinds] if number == _FUNCTION else bodies
-            count, rest = unsigned(content, 0)
-            content = leb(count + len(parts)) + b"".join(parts) + content[rest:]
-        out.append(bytes([number]) + leb(len(content)) + content)
+        if number in more:
+            content = _longer(content, more.pop(number))
+        out.append(_section(number, content))
+        if number == _CODE and _DATA not in dict(found) and more[_DATA]:
+            out.append(_section(_DATA, _longer(b"\0", more[_DATA])))
     return b"".join(out)
+
+
+def _section(number: int, content: bytes) -> bytes:
+    return bytes([number]) + leb(len(content)) + content
+
+
+def _longer(content: bytes, parts: Sequence[bytes]) -> bytes:
+    """Return a section's content with more parts at its beginning."""
+    count, rest = unsigned(content, 0)
+    return leb(count + len(parts)) + b"".join(parts) + content[rest:]
 
 
 def _kinds(content: bytes) -> list[int]:
@@ -175,10 +193,13 @@ def _body(function: Function, selection: Selection) -> bytes:
             value = 0
         else:
             value = selection.places[patch.target] + patch.addend
-        # Addresses are below 2**31, so a number of five bytes reads the same signed and unsigned.
-        low = [value >> shift & 127 | 128 for shift in (0, 7, 14, 21)]
-        code[patch.at : patch.at + 5] = bytes([*low, value >> 28 & 127])
+        code[patch.at : patch.at + 5] = _signed(value)
     return leb(len(code)) + bytes(code)
+
+
+def _signed(value: int) -> bytes:
+    """Return a number below 2**31 as a LEB128 number of five bytes, which reads the same signed and unsigned."""
+    return bytes([*(value >> shift & 127 | 128 for shift in (0, 7, 14, 21)), value >> 28 & 127])
 
 
 def data_text(at: int, content: bytes) -> str:

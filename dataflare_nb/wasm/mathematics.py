@@ -204,6 +204,7 @@ def float_power(ex: Arithmetic, node: ast.AST, left: Value, right: Value) -> Val
     result = ex.frame.temporary("f64")
     r = f"(local.get {result})"
     known = right.number
+    assert not isinstance(known, str)
     checks = []
     if known is None or known < 0:
         below = f"(i32.and (f64.lt {y} (f64.const 0)) {_finite(y)})"

@@ -8,7 +8,7 @@ import datetime as dt
 import types
 from typing import Any
 
-NUMBERS_ONLY = "a compiled function works on numbers, bools, dates and times; use .map_batches for text and objects"
+NUMBERS_ONLY = "a compiled function works on numbers, bools, text, dates and times; use .map_batches for objects"
 _BATCHES = "use .map_batches for this function"
 
 _NODES: dict[type[ast.AST], tuple[str, str]] = {
@@ -25,9 +25,8 @@ _NODES: dict[type[ast.AST], tuple[str, str]] = {
     ast.Await: ("`await`", _BATCHES),
     ast.Yield: ("`yield`", "a compiled function returns one value for each row; use .explode for several rows"),
     ast.YieldFrom: ("`yield from`", "a compiled function returns one value for each row"),
-    ast.JoinedStr: ("text", NUMBERS_ONLY),
-    ast.Slice: ("a slice", NUMBERS_ONLY),
-    ast.Subscript: ("indexing", NUMBERS_ONLY),
+    ast.Slice: ("a slice", "text and tuples can be indexed"),
+    ast.Subscript: ("indexing", "text and tuples can be indexed"),
     ast.FunctionDef: ("a function inside", "define it outside, with @flare.udf of its own, and call it"),
     ast.AsyncFunctionDef: ("an async function", _BATCHES),
     ast.ClassDef: ("a class inside", "define a NamedTuple or dataclass outside, and return one"),
@@ -51,7 +50,7 @@ _BUILTINS: dict[Any, str] = {
     map: "loop over range(...)",
     filter: "loop over range(...) with an `if`",
     zip: "loop over range(...)",
-    enumerate: "loop over range(...)",
+    enumerate: "it stands in `for i, c in enumerate(text)` only",
     range: "range stands in `for i in range(...)` only",
     isinstance: "the types are known from the annotations; leave the test out",
     type: "the types are known from the annotations; leave the test out",

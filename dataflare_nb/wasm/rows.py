@@ -36,7 +36,9 @@ RANGES = {"date": (FIRST_DAY, LAST_DAY), "datetime": (FIRST_DAY * DAY, LAST_DAY 
 
 def loaded(index: int, slot: Slot) -> str:
     """Return code that gives a parameter the row's value; an optional one also says whether it is None."""
-    code = f"(local.set {variable(slot.name)} {_LOAD[slot.type].format(_address(f'$in{index}', slot))})"
+    address = _address(f"$in{index}", slot)
+    value = _text(index, address) if slot.type == "str" else _LOAD[slot.type].format(address)
+    code = f"(local.set {variable(slot.name)} {value})"
     if not slot.optional:
         return code
     nulls = f"(local.get $none_in{index})"
@@ -44,6 +46,13 @@ def loaded(index: int, slot: Slot) -> str:
     bit = f"(i32.and (i32.const 1) (i32.shr_u {byte} (i32.and (local.get $row) (i32.const 7))))"
     none = f"(if (result i32) {nulls} (then (i32.eqz {bit})) (else (i32.const 0)))"
     return f"{code} (local.set {absence(slot.name)} {none})"
+
+
+def _text(index: int, address: str) -> str:
+    """Return code for the text between an offset and the next, as udf_runtime/src/text.h describes it."""
+    size = f"(i32.sub (i32.load offset=8 {address}) (i32.load {address}))"
+    place = f"(i32.or (local.get $ascii_in{index}) (i32.add (local.get $base_in{index}) (i32.load {address})))"
+    return f"(i64.or (i64.shl (i64.extend_i32_u {size}) (i64.const 32)) (i64.extend_i32_u {place}))"
 
 
 def ranged(slot: Slot, site: int, fail: str) -> str:
@@ -58,7 +67,7 @@ def ranged(slot: Slot, site: int, fail: str) -> str:
 
 def stored(index: int, slot: Slot, value: Value) -> str:
     """Return code that writes a value of the result; the bit of one that is None is cleared."""
-    code = _STORE[slot.type].format(_address(f"$out{index}", slot), value.code)
+    code = _put(index, slot, value.code)
     if not slot.optional or value.none is None:
         return code
     return f"{code} (if {value.none} (then (call $clear_bit (local.get $none_out{index}) (local.get $row))))"
@@ -66,8 +75,15 @@ def stored(index: int, slot: Slot, value: Value) -> str:
 
 def cleared(index: int, slot: Slot) -> str:
     """Return code that writes zero, for a row without a result."""
-    zero = f"({Kind(slot.type).wat}.const 0)"
-    return _STORE[slot.type].format(_address(f"$out{index}", slot), zero)
+    return _put(index, slot, f"({Kind(slot.type).wat}.const 0)")
+
+
+def _put(index: int, slot: Slot, code: str) -> str:
+    if slot.type == "str":
+        # The row is computed again once the host has made room.
+        kept = f"(call $text_store (local.get $out{index}) (local.get $row) {code})"
+        return f"(br_if $full (i32.eqz {kept}))"
+    return _STORE[slot.type].format(_address(f"$out{index}", slot), code)
 
 
 def _address(column: str, slot: Slot) -> str:

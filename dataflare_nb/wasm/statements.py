@@ -12,8 +12,9 @@ from .expressions import Expressions, Unsettled
 from .refusals import refusal
 from .signature import Signature
 from .source import Source
+from .texts import TEXTUAL, next_text, size_of, spread
 from .unit import Flow, Frame, Inner, Unit
-from .values import NONE, Kind, Type, Value, as_int
+from .values import INTS, NONE, Kind, Type, Value, as_int
 
 _MOST_PASSES = 8
 
@@ -191,6 +192,7 @@ class Body:
                 starred = next((one for one in targets if isinstance(one, ast.Starred)), None)
                 if starred is not None:
                     raise self._source.error(starred, "only plain names can be assigned in a compiled function")
+                start, value = spread(self._ex, value, len(targets), node)
                 if value.kind is not Kind.RECORD:
                     raise self._source.error(target, f"this is {value.type.spoken}; only a tuple can be taken apart")
                 if len(targets) != len(value.parts):
@@ -198,7 +200,7 @@ class Body:
                 # A variable among the values may be one of the names, so all are kept before one is assigned.
                 parts = [self._ex.hold(part) if _reads(part) else ("", part) for part in value.parts]
                 stores = [self._target(one, part, node) for one, (_, part) in zip(targets, parts, strict=True)]
-                return " ".join([value.code, *(held for held, _ in parts), *stores])
+                return " ".join([start, value.code, *(held for held, _ in parts), *stores])
         raise self._source.error(target, "only plain names can be assigned in a compiled function")
 
     # ---- branches ----
@@ -280,6 +282,9 @@ class Body:
         return self._after_loop(node, loop, code, None if endless else done)
 
     def _for(self, node: ast.For) -> tuple[str, bool]:
+        called = self._called(node.iter)
+        if called is not builtins.range:
+            return self._for_text(node, counted=called is enumerate)
         if not isinstance(node.target, ast.Name):
             raise self._source.error(node.target, "a loop over range(...) gives one name its values")
         name = node.target.id
@@ -308,6 +313,63 @@ class Body:
         if _runs(start, stop, step) and ends:
             done = Flow.meet(ends)
         return self._after_loop(node, loop, " ".join([*code, again]), done)
+
+    def _called(self, node: ast.expr) -> Any:
+        """Return what a call calls, unless it is a method."""
+        match node:
+            case ast.Call(func=ast.Name(id=name) as func) if not self._ex.is_local(name):
+                return self._ex.static(func)
+            case ast.Call(func=ast.Attribute(value=owner) as func) if not self._ex.is_value(owner):
+                return self._ex.static(func)
+        return None
+
+    def _for_text(self, node: ast.For, *, counted: bool) -> tuple[str, bool]:
+        """Compile a loop over the characters of a text or the texts of a list, with their numbers if asked."""
+        target, source = node.target, node.iter
+        start, number = "", ""
+        names: list[str] = []
+        if counted:
+            assert isinstance(source, ast.Call)
+            number, start, source = self._numbering(source)
+            if isinstance(target, ast.Tuple) and len(target.elts) == 2 and isinstance(target.elts[0], ast.Name):
+                names, target = [target.elts[0].id], target.elts[1]
+        if not isinstance(target, ast.Name) or len(names) != counted:
+            raise self._source.error(node.target, "a loop gives its values to plain names: `for c in text`")
+        held, whole = self._ex.hold(self._ex.value(source))
+        if whole.kind not in TEXTUAL:
+            raise self._source.error(
+                node.iter, "a compiled loop goes over range(...), the characters of a text, or what split gives"
+            )
+        at, size, item = (self._frame.temporary(wat) for wat in ("i32", "i32", "i64"))
+        begin = f"{held} (local.set {size} (i32.wrap_i64 {size_of(whole.code)})) (local.set {at} (i32.const 0)) {start}"
+        value, width = next_text(self._ex, whole, at, item)
+
+        def round_(loop: _Loop) -> tuple[str, Flow, list[Flow]]:
+            done = self._frame.flow.copy()
+            stores = [self._ex.assign(name, Value(f"(local.get {number})", Kind.INT), node) for name in names]
+            stores.append(self._ex.assign(target.id, Value(f"(local.get {item})", Kind.STR), node))
+            body, ends = self._loop_body(node.body, loop)
+            count = f"(local.set {number} (i64.add (local.get {number}) (i64.const 1)))" if names else ""
+            again = (
+                f"(loop {loop.again} (br_if {loop.done} (i32.ge_u (local.get {at}) (local.get {size})))"
+                f" (local.set {item} {value}) {' '.join(stores)} (block {loop.next} {body})"
+                f" (local.set {at} (i32.add (local.get {at}) {width})) {count} (br {loop.again}))"
+            )
+            return again, done, ends
+
+        loop, again, done, _ = self._rounds(round_)
+        return self._after_loop(node, loop, f"{begin} {again}", done)
+
+    def _numbering(self, node: ast.Call) -> tuple[str, str, ast.expr]:
+        """Return the local that counts for `enumerate`, code that begins, and what is counted."""
+        given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "start")]
+        if not 1 <= len(node.args) <= len(given) <= 2 or len(given) < len(node.args) + len(node.keywords):
+            raise self._source.error(node, "`enumerate` takes a text, and where to start")
+        first = self._ex.value(given[1]) if len(given) == 2 else self._ex.constant(0, node)
+        if first.kind not in INTS | {Kind.BOOL}:
+            raise self._source.error(node, f"`enumerate` starts at an int, not {first.kind.spoken}")
+        number = self._frame.temporary("i64")
+        return number, f"(local.set {number} {as_int(first)})", node.args[0]
 
     def _rounds(self, round_: Callable[[_Loop], tuple[str, Flow, list[Flow]]]) -> tuple[_Loop, str, Flow, list[Flow]]:
         """Compile a loop's round until what is known at its begin also holds where it begins again."""
@@ -345,7 +407,7 @@ class Body:
     def _range(self, node: ast.expr) -> tuple[Value, Value, Value]:
         named = isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute))
         if not named or self._ex.static(node.func) is not builtins.range or node.keywords:  # type: ignore[attr-defined]
-            raise self._source.error(node, "a compiled loop goes over range(...)")
+            raise self._source.error(node, "a compiled loop goes over range(...), a text, or what split gives")
         assert isinstance(node, ast.Call)
         if not 1 <= len(node.args) <= 3:
             raise self._source.error(node, "range takes one to three ints")

@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any
 
 from .columns import Slot
-from .kernel import Site
+from .kernel import START, Site
 from .signature import Returns
 from .source import Source
 from .values import Kind, Type, Value
@@ -35,7 +35,8 @@ class Inner:
 class Unit:
     """One module under construction.
 
-    `needs` are functions of the library; `loops` says that it may run for long, so it must be metered.
+    `needs` are functions of the library, and `arena` says that some make text; `loops` says that it may run for
+    long, so it must be metered.
     """
 
     sites: list[Site] = field(default_factory=list)
@@ -44,7 +45,17 @@ class Unit:
     functions: dict[str, str] = field(default_factory=dict)
     inner: dict[int, Inner] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
+    constants: dict[bytes, int] = field(default_factory=dict)
+    end: int = START
+    arena: bool = False
     loops: bool = False
+
+    def constant(self, content: bytes) -> int:
+        """Return the address of some bytes, which stand in memory from the beginning."""
+        if content not in self.constants:
+            self.constants[content] = self.end
+            self.end += (len(content) + 15) // 8 * 8
+        return self.constants[content]
 
     def mark(self, source: Source, node: ast.AST) -> str:
         """Return a comment that says where the code that follows comes from."""
@@ -52,9 +63,10 @@ class Unit:
             self.sources.append(source)
         return f"(;@{self.sources.index(source)}:{getattr(node, 'lineno', 1)};)"
 
-    def site(self, error: str, message: str, source: Source, node: ast.AST) -> int:
+    def site(self, error: str, message: str, source: Source, node: ast.AST, *, quotes: bool = False) -> int:
         """Return the number of a place that can fail; numbers start at 1."""
-        site = Site(error, message, source.tree.name, getattr(node, "lineno", 1), source.text(node).strip())
+        line = getattr(node, "lineno", 1)
+        site = Site(error, message, source.tree.name, line, source.text(node).strip(), quotes)
         if site not in self.sites:
             self.sites.append(site)
         return self.sites.index(site) + 1

@@ -23,6 +23,8 @@ class Kind(StrEnum):
     DATE = "date"
     TIME = "time"
     TIMEDELTA = "timedelta"
+    STR = "str"
+    TEXTS = "texts"
     LITERAL = "literal"
     MIXED = "mixed"
     NONE = "None"
@@ -51,6 +53,7 @@ _SPOKEN = {
     Kind.MIXED: "an int or a float",
     Kind.NONE: "None",
     Kind.RECORD: "a tuple",
+    Kind.TEXTS: "a list of texts",
 }
 FLOATS = frozenset({Kind.FLOAT, Kind.MIXED})
 INTS = frozenset({Kind.INT, Kind.LITERAL})
@@ -76,7 +79,7 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Code that leaves one value, its kind, and the number if it is known.
+    """Code that leaves one value, its kind, and the number or text if it is known.
 
     `none` is code that says, once `code` has run, whether the value is None; without it, it never is. A record
     leaves nothing: its code puts the `parts` where they can be read, any number of times.
@@ -84,7 +87,7 @@ class Value:
 
     code: str
     kind: Kind
-    number: int | float | bool | None = None
+    number: int | float | bool | str | None = None
     none: str | None = None
     parts: tuple[Value, ...] = ()
     fields: tuple[str, ...] = ()
@@ -172,6 +175,8 @@ def truth(value: Value) -> str:
         return as_kind(value, Kind.BOOL)
     if value.kind in {Kind.DATETIME, Kind.DATE, Kind.TIME}:
         found = f"(block (result i32) (drop {value.code}) (i32.const 1))"
+    elif value.kind in {Kind.STR, Kind.TEXTS}:
+        found = f"(i64.ne (i64.shr_u {value.code} (i64.const 32)) (i64.const 0))"
     else:
         found = {
             "f64": f"(f64.ne {value.code} (f64.const 0))",

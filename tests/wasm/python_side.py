@@ -137,15 +137,30 @@ def outcome(function: Udf, python: Callable[..., Any], row: tuple[Any, ...]) -> 
     try:
         result = function._converted(python(*row))
         checked(result)
-    except (ArithmeticError, ValueError, AssertionError, RecursionError) as error:
+    except (ArithmeticError, ValueError, AssertionError, RecursionError, LookupError, TypeError) as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<")]
         if (isinstance(error, OverflowError) and "C int" in str(error)) or "days=" in str(error):
             error = OverflowError(NO_64_BITS)  # a timedelta beyond what Python's can be is beyond 64 bits too
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return said, frames[-1].lineno
+        return _unquoted(said), frames[-1].lineno
     if dataclasses.is_dataclass(result):
         return dataclasses.astuple(result)  # type: ignore[arg-type]
     return tuple(result) if isinstance(result, tuple) else result
+
+
+def _unquoted(said: str) -> str:
+    """Return what is said without the text or the size that only the error of a single row tells."""
+    if "Exceeds the limit" in said:
+        return "ValueError: invalid literal for int() with base 10"
+    for start in (
+        "could not convert string to float",
+        "invalid literal for int() with base ",
+        "ord() expected a character",
+    ):
+        head, found, tail = said.partition(start)
+        if found:
+            return head + found + (tail.partition(":")[0] if start.endswith(" ") else "")
+    return said
 
 
 def columns_of(function: Udf, rows: list[tuple[Any, ...]]) -> list[pl.Series]:

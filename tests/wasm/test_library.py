@@ -56,7 +56,7 @@ def test_every_function_links_into_a_module_that_holds():
     every = [function.name for function in library.library().functions]
     for names in [every, *([name] for name in every)]:
         selection = library.select(names, 64)
-        text = f"""(module {selection.imports()} {selection.globals()} {selection.tables()}
+        text = f"""(module {selection.imports()} {selection.globals()}
             (memory (export "memory") {selection.end // 65536 + 1})
             (func (export "one") (result i32) (i32.const 1)))"""
         module = library.link(bytes(wasmtime.wat2wasm(text)), selection)

@@ -160,6 +160,38 @@ EXPRESSIONS = [
     ("return time.time()", "time.time()", "a compiled function has no clock; add a column with the time"),
     ("return (y := (x, x))[0]", "y := (x, x)", "a tuple is assigned on a line of its own"),
 ]
+TEXTS = [
+    ("return 'text'", "'text'", "this is a str and must be a float; convert it with float(...)"),
+    ("return f'{x}'", "f'{x}'", "this is a str and must be a float; convert it with float(...)"),
+    ("return float(f'{x:y}')", "x", "Unknown format code 'y' for object of type 'float'"),
+    ("return float(f'{n:.2d}')", "n", "Precision not allowed in integer format specifier"),
+    ("return float(f'{x!r}')", "f'{x!r}'", "`!r` is not compiled; leave it out, or write !s"),
+    ("return float('a' + x)", "'a' + x", "`+` does not take a str and a float; convert with str(...), float(...)"),
+    ("return float('a' * x)", "'a' * x", "`*` does not take a str and a float"),
+    ("return float('%s' % x)", "'%s' % x", "`%` does not format here; write an f-string"),
+    ("return float('a' < x)", "'a' < x", "a str and a float cannot be compared; convert one of them"),
+    ("return float(x in 'abc')", "x", "`in` of a str takes a str, not a float"),
+    ("return float(x in n)", "n", "`in` looks into a text, or a tuple of constants: `n in (1, 2, 3)`"),
+    ("return float('abc'[x])", "x", "an index is an int, not a float"),
+    ("return float('a b'.split()[0:1])", "'a b'.split()[0:1]", "a list of texts is indexed by an int here"),
+    ("return float('abc'.find(1))", "'abc'.find(1)", "`'abc'.find` takes a str as `sub`, not an int"),
+    ("return float('abc'.find('a', x))", "'abc'.find('a', x)", "`'abc'.find` takes an int as `start`, not a float"),
+    ("return float('abc'.upper(1))", "'abc'.upper(1)", "`'abc'.upper` takes no arguments"),
+    ("return float('abc'.encode())", "'abc'.encode", "a str has no method `encode` here"),
+    ("return float('a b'.split().count('a'))", "'a b'.split().count", "a list of texts has no method `count` here"),
+    ("return float('a'.join(n))", "'a'.join(n)", "takes a list of texts, as split gives it as `iterable`, not an int"),
+    ("return float('a'.join((n, n)))", "n", "`join` takes texts, not an int; convert it with str(...)"),
+    ("return float('\\ud800' == 'a')", "'\\ud800'", "half of a surrogate pair is no text that a column can hold"),
+    ("return float(str(max(x, 0)))", "str(max(x, 0))", "write the int constant as a float, such as 0.0"),
+    ("return float(abs('a'))", "'a'", "`abs` takes a number here, not a str"),
+    ("return float(int('12', n))", "int('12', n)", "int(text, base) takes a constant base: 0, or 2 to 36"),
+    ("return float('a'.rjust(3, 'xy'))", "'a'.rjust(3, 'xy')", "The fill character must be exactly one character long"),
+    ("return float(format(x, str(n)))", "str(n)", "a format is a constant text here"),
+    ("return float('a b'.split())", "'a b'.split()", "`float` takes a number here, not a list of texts"),
+    ("for a, b in 'ab':\n    pass\nreturn x", "a, b", "a loop gives its values to plain names: `for c in text`"),
+    ("for a in n:\n    pass\nreturn x", "n", "a compiled loop goes over range(...), the characters of a text"),
+    ("for a in enumerate('ab'):\n    pass\nreturn x", "a", "a loop gives its values to plain names"),
+]
 STATEMENTS = [
     ("return", "return", "this is None and must be a float; test it first, or annotate `float | None`"),
     (
@@ -180,7 +212,7 @@ STATEMENTS = [
     ("y = n if p else x\nreturn y", "n if p else x", "an int and a float do not mix; convert with float(...)"),
     ("if p:\n    return x", "if p:", "a way through the function ends without `return`, which would give None"),
     ("while x > 0:\n    x -= 1", "while x > 0:", "a way through the function ends without `return`"),
-    ("for i in TABLE:\n    x += i\nreturn x", "TABLE", "a compiled loop goes over range(...)"),
+    ("for i in TABLE:\n    x += i\nreturn x", "TABLE", "`TABLE` is list; a compiled function sees numbers, texts"),
     ("for i in range(x):\n    pass\nreturn x", "x", "range takes ints, not a float"),
     ("for i in range():\n    pass\nreturn x", "range()", "range takes one to three ints"),
     ("for i, j in range(3):\n    pass\nreturn x", "i, j", "a loop over range(...) gives one name its values"),
@@ -248,7 +280,7 @@ def test_there_are_many_cases():
     assert len(EXPRESSIONS) + len(STATEMENTS) + len(SIGNATURES) >= 60
 
 
-@pytest.mark.parametrize(("body", "piece", "said"), [*EXPRESSIONS, *STATEMENTS])
+@pytest.mark.parametrize(("body", "piece", "said"), [*EXPRESSIONS, *TEXTS, *STATEMENTS])
 def test_what_cannot_be_compiled_is_marked_with_what_to_write(body: str, piece: str, said: str):
     first, line, marks, offer = refused(body)
     place, _, what = first.partition(": ")
