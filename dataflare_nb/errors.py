@@ -24,6 +24,9 @@ Catch as much of it as you mean to:
         |-- WasmConfiguration          a plugin description or policy that does not hold
         |-- WasmPluginLoad             a module that cannot be compiled, linked or started
         |   `-- WasmUntrusted          a signature is missing, not trusted, or does not hold
+        |-- WasmBuild                  a plugin that cannot be built from its source
+        |   |-- WasmToolchainMissing   there is no compiler for the language; says how to get one
+        |   `-- WasmBuildFailed        the compiler refused it: file or cell, line and caret
         |-- WasmRuntimeError           the machinery around a guest failed
         |-- WasmPluginExecution        a guest failed
         |   |-- WasmTrap               it trapped (unreachable, out of bounds, stack, division)
@@ -156,6 +159,22 @@ class WasmPluginLoad(WasmError):  # noqa: N818
 
 class WasmUntrusted(WasmPluginLoad):
     """A signature is missing, not trusted, or does not hold."""
+
+
+class WasmBuild(WasmError):  # noqa: N818
+    """A plugin that cannot be built from its source."""
+
+
+class WasmToolchainMissing(WasmBuild):
+    """There is no compiler for the language."""
+
+
+class WasmBuildFailed(WasmBuild):
+    """The compiler refused it. `places` holds the file or cell and the line of each error."""
+
+    def __init__(self, message: str, *, places: Iterable[tuple[str, int]] = ()) -> None:
+        self.places = tuple(places)
+        super().__init__(message)
 
 
 class WasmRuntimeError(WasmError):

@@ -1,4 +1,4 @@
-/* dataflare.h: write a dfx/1 plugin in C. No libc needed.
+/* dataflare.h: write a dfx/1 plugin in C or C++. No libc needed.
  *
  * A plugin defines DF_INIT (or DF_NO_INIT) and the work of its type: DF_PROCESS, DF_TRANSFORM, DF_FILTER, DF_READ,
  * DF_WRITE, or DF_AGGREGATE with DF_MERGE and DF_FINAL:
@@ -31,7 +31,12 @@ typedef unsigned long long u64;
 typedef int i32;
 typedef long long i64;
 #ifndef NULL
+#ifdef __cplusplus
+#define NULL nullptr
+#define _Static_assert static_assert
+#else
 #define NULL ((void*)0)
+#endif
 #endif
 
 #define DF_EXPORT(name) __attribute__((export_name(name), visibility("default")))
@@ -67,7 +72,10 @@ _Static_assert(sizeof(struct ArrowSchema) == 48, "wasm32 layout");
 _Static_assert(sizeof(struct ArrowArray) == 64, "wasm32 layout");
 
 enum { DF_FORMAT_BYTES = 0, DF_FORMAT_JSON = 1, DF_FORMAT_ARROW_IPC = 2, DF_FORMAT_ARROW_C = 3 };
-enum { DF_TAKES_JSON = 1, DF_TAKES_ARROW_IPC = 2, DF_TAKES_ARROW_C = 4, DF_NULLABLE = 2 };
+#define DF_TAKES_JSON 1
+#define DF_TAKES_ARROW_IPC 2
+#define DF_TAKES_ARROW_C 4
+enum { DF_NULLABLE = 2 };
 #ifndef DF_FORMATS
 #define DF_FORMATS DF_TAKES_ARROW_C
 #endif
@@ -147,14 +155,20 @@ static const struct ArrowArray* df_find(const df_batch* batch, const char* name,
   return NULL;
 }
 
+/* The column at a place, counted from 0, if it is there and has the format, or NULL. */
+static const struct ArrowArray* df_column(const df_batch* batch, i32 place, const char* format) {
+  if (place >= (i32)batch->schema->n_children || !df_same(batch->schema->children[place]->format, format)) return NULL;
+  return batch->array->children[place];
+}
+
 static inline int df_valid(const struct ArrowArray* column, u32 row) {
-  const u8* bits = column->buffers[0];
+  const u8* bits = (const u8*)column->buffers[0];
   return !bits || (bits[row >> 3] >> (row & 7) & 1);
 }
 
 /* The text of a row of a "U" column, or the bytes of a "Z" column. */
 static inline const char* df_text(const struct ArrowArray* column, u32 row, u32* length) {
-  const i64* at = column->buffers[1];
+  const i64* at = (const i64*)column->buffers[1];
   *length = (u32)(at[row + 1] - at[row]);
   return (const char*)column->buffers[2] + (u32)at[row];
 }
@@ -169,6 +183,7 @@ typedef struct {
   u8* valid;   /* NULL: no nulls */
   void* data;  /* values; for text the bytes */
   void* offsets; /* text only */
+  u64 room;      /* text only: bytes that fit into data */
 } df_out;
 
 static u32 df_width(const char* format) {
@@ -183,7 +198,7 @@ static u32 df_width(const char* format) {
 
 /* A fixed-width or boolean column without nulls. */
 static df_out df_out_rows(u32 rows, const char* format, const char* name) {
-  df_out out = {name, format, rows, 0, NULL, NULL, NULL};
+  df_out out = {name, format, rows, 0, NULL, NULL, NULL, 0};
   out.data = df_take(*format == 'b' ? ((u64)rows + 7) / 8 : (u64)rows * df_width(format));
   return out;
 }
@@ -195,10 +210,23 @@ static df_out df_out_like(const df_batch* batch, const struct ArrowArray* like, 
   return out;
 }
 
+/* The same with a bitmap of nulls of its own, which starts as all null; `df_set_valid` says which rows are not. */
+static df_out df_out_nullable(u32 rows, const char* format, const char* name) {
+  df_out out = df_out_rows(rows, format, name);
+  u8* valid = (u8*)df_take(((u64)rows + 7) / 8);
+  if (!valid) return out.data = NULL, out;
+  if (out.data) __builtin_memset(valid, 0, (rows + 7) / 8);
+  out.valid = valid;
+  out.nulls = -1;
+  return out;
+}
+
+static inline void df_set_valid(df_out* out, u32 row) { out->valid[row >> 3] |= (u8)(1 << (row & 7)); }
+
 /* A text ("u") or binary ("z") column with room for `bytes` and a bitmap of nulls, which starts as all null. */
 static df_out df_out_bytes(u32 rows, u64 bytes, const char* format, const char* name) {
-  df_out out = {name, format, rows, -1, NULL, NULL, NULL};
-  u8* valid = df_take(((u64)rows + 7) / 8);
+  df_out out = {name, format, rows, -1, NULL, NULL, NULL, bytes};
+  u8* valid = (u8*)df_take(((u64)rows + 7) / 8);
   out.offsets = df_take(((u64)rows + 1) * 4);
   out.data = df_take(bytes + 16);
   if (!valid || !out.offsets || !out.data) return out.data = NULL, out;
@@ -212,6 +240,32 @@ static df_out df_out_text(const df_batch* batch, u64 bytes, const char* name) {
   return df_out_bytes((u32)batch->array->length, bytes, "u", name);
 }
 
+/* Say what a row holds. Rows come in order; `df_room` first, if what was asked for at the start may not be enough. */
+static inline void df_put(df_out* out, u32 row, const void* text, u32 length) {
+  u32* ends = (u32*)out->offsets;
+  __builtin_memcpy((u8*)out->data + ends[row], text, length);
+  ends[row + 1] = ends[row] + length;
+  df_set_valid(out, row);
+}
+
+static inline void df_put_null(df_out* out, u32 row) {
+  u32* ends = (u32*)out->offsets;
+  ends[row + 1] = ends[row];
+}
+
+/* Make room for `bytes` more from `row` on; 0 when there is no memory. */
+static int df_room(df_out* out, u32 row, u64 bytes) {
+  u64 used = ((u32*)out->offsets)[row], wanted = used + bytes;
+  if (wanted <= out->room) return 1;
+  if (wanted < 2 * out->room) wanted = 2 * out->room;
+  void* larger = df_take(wanted + 16);
+  if (!larger) return 0;
+  __builtin_memcpy(larger, out->data, (u32)used);
+  out->data = larger;
+  out->room = wanted;
+  return 1;
+}
+
 /* Return bytes to the host. */
 static i32 df_return_bytes(const void* bytes, u32 length, u32 format) {
   static df_slice answer;
@@ -223,11 +277,11 @@ static i32 df_return_bytes(const void* bytes, u32 length, u32 format) {
 static i32 df_return(const df_out* outs, u32 count) {
   static df_slice answer;
   static df_batch batch;
-  struct ArrowSchema* s = df_take(sizeof *s * (count + 1));
-  struct ArrowArray* a = df_take(sizeof *a * (count + 1));
-  struct ArrowSchema** ss = df_take(sizeof *ss * count);
-  struct ArrowArray** as = df_take(sizeof *as * count);
-  const void** buffers = df_take(sizeof *buffers * (3 * count + 1));
+  struct ArrowSchema* s = (struct ArrowSchema*)df_take(sizeof *s * (count + 1));
+  struct ArrowArray* a = (struct ArrowArray*)df_take(sizeof *a * (count + 1));
+  struct ArrowSchema** ss = (struct ArrowSchema**)df_take(sizeof *ss * count);
+  struct ArrowArray** as = (struct ArrowArray**)df_take(sizeof *as * count);
+  const void** buffers = (const void**)df_take(sizeof *buffers * (3 * count + 1));
   if (!s || !a || !ss || !as || !buffers) return df_fail(DF_E_MEMORY, "no memory for the answer");
   s[0] = (struct ArrowSchema){"+s", "", NULL, 0, count, ss, NULL, NULL, NULL};
   a[0] = (struct ArrowArray){count ? outs[0].rows : 0, 0, 0, 1, count, buffers, as, NULL, NULL, NULL};
@@ -250,41 +304,113 @@ static i32 df_return(const df_out* outs, u32 count) {
 
 /* ---- configuration: the JSON of plugin.json's `config` ---- */
 
-/* Copy the string value of `key` into `to` (zero-terminated, at most `room` bytes); 0 if there is none.
- * Enough for flat settings; escapes other than \" and \\ are refused. */
-static int df_setting(const char* json, u32 length, const char* key, char* to, u32 room) {
-  u32 depth = 0, i = 0;
+static inline u32 df_skip(const char* json, u32 i, u32 length) {
+  while (i < length && (json[i] == ' ' || json[i] == '\n' || json[i] == '\r' || json[i] == '\t')) i++;
+  return i;
+}
+
+/* The place after the JSON value at `i`. */
+static u32 df_after(const char* json, u32 i, u32 length) {
+  u32 depth = 0;
   while (i < length) {
     char c = json[i];
-    if (c == '{' || c == '[') { depth++; i++; continue; }
-    if (c == '}' || c == ']') { depth--; i++; continue; }
-    if (c != '"') { i++; continue; }
-    u32 start = ++i;
-    while (i < length && json[i] != '"') i += json[i] == '\\' ? 2 : 1;
-    u32 end = i++;
-    u32 n = 0;
-    while (key[n] && start + n < end && json[start + n] == key[n]) n++;
-    int found = depth == 1 && !key[n] && start + n == end;
-    while (i < length && (json[i] == ' ' || json[i] == '\n')) i++;
-    if (i >= length || json[i] != ':') continue;
-    for (i++; i < length && (json[i] == ' ' || json[i] == '\n'); i++) {}
-    if (!found) {
-      if (i < length && json[i] == '"') {
-        for (i++; i < length && json[i] != '"';) i += json[i] == '\\' ? 2 : 1;
-        i++;
-      }
+    if (c == '"') {
+      for (i++; i < length && json[i] != '"'; i++) i += json[i] == '\\';
+      i++;
+    } else if (c == '{' || c == '[') {
+      depth++, i++;
+    } else if (c == '}' || c == ']') {
+      if (!depth) return i;
+      depth--, i++;
+    } else if (!depth && (c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t')) {
+      return i;
+    } else {
+      i++;
       continue;
     }
-    if (i >= length || json[i] != '"') return 0;
-    for (n = 0, i++; i < length && json[i] != '"'; i++) {
-      if (json[i] == '\\' && ++i < length && json[i] != '"' && json[i] != '\\') return 0;
-      if (n + 1 >= room) return 0;
-      to[n++] = json[i];
-    }
-    to[n] = 0;
-    return 1;
+    if (!depth) return i;
   }
-  return 0;
+  return length;
+}
+
+/* The JSON text of a setting; NULL if there is none. */
+static const char* df_raw(const char* json, u32 length, const char* key, u32* size) {
+  u32 i = df_skip(json, 0, length);
+  for (i++; i < length;) {
+    i = df_skip(json, i, length);
+    if (i >= length || json[i] != '"') return NULL;
+    u32 end = df_after(json, i, length), n = 0;
+    while (key[n] && i + 1 + n + 1 < end && json[i + 1 + n] == key[n]) n++;
+    int found = !key[n] && i + 1 + n + 1 == end;
+    i = df_skip(json, end, length);
+    i = df_skip(json, i + 1, length);
+    end = df_after(json, i, length);
+    if (found) return *size = end - i, json + i;
+    i = df_skip(json, end, length) + 1;
+  }
+  return NULL;
+}
+
+/* Copy a JSON string to `to`, zero-terminated, at most `room` bytes; its length, -1 if it is none or too long.
+ * Escapes other than \" and \\ are not understood. */
+static i32 df_unquote(const char* text, u32 size, char* to, u32 room) {
+  u32 n = 0;
+  if (size < 2 || *text != '"') return -1;
+  for (u32 i = 1; i + 1 < size; i++) {
+    if (text[i] == '\\' && text[++i] != '"' && text[i] != '\\') return -1;
+    if (n + 1 >= room) return -1;
+    to[n++] = text[i];
+  }
+  to[n] = 0;
+  return (i32)n;
+}
+
+/* Copy the text of a setting; 0 if there is none. */
+static int df_setting(const char* json, u32 length, const char* key, char* to, u32 room) {
+  u32 size;
+  const char* text = df_raw(json, length, key, &size);
+  return text && df_unquote(text, size, to, room) >= 0;
+}
+
+/* The number of a setting, `otherwise` if there is none. */
+static double df_setting_number(const char* json, u32 length, const char* key, double otherwise) {
+  u32 size, i = 0;
+  const char* text = df_raw(json, length, key, &size);
+  if (!text || *text == '"') return otherwise;
+  double value = 0, scale = 1;
+  int minus = *text == '-', tens = 0, down = 0;
+  for (i = (u32)minus; i < size && text[i] >= '0' && text[i] <= '9'; i++) value = value * 10 + (text[i] - '0');
+  if (i == (u32)minus) return otherwise;
+  if (i < size && text[i] == '.')
+    for (i++; i < size && text[i] >= '0' && text[i] <= '9'; i++) value = value * 10 + (text[i] - '0'), scale *= 10;
+  if (i < size && (text[i] | 32) == 'e') {
+    if (++i < size && (text[i] == '-' || text[i] == '+')) down = text[i++] == '-';
+    for (; i < size && tens < 400; i++) tens = tens * 10 + (text[i] - '0');
+  }
+  value /= scale;
+  while (tens--) value = down ? value / 10 : value * 10;
+  return minus ? -value : value;
+}
+
+/* Whether a setting is true, `otherwise` if there is none. */
+static int df_setting_flag(const char* json, u32 length, const char* key, int otherwise) {
+  u32 size;
+  const char* text = df_raw(json, length, key, &size);
+  return text && (*text == 't' || *text == 'f') ? *text == 't' : otherwise;
+}
+
+/* Copy the n-th text of a list of texts; its length, -1 when there is none. */
+static i32 df_setting_item(const char* json, u32 length, const char* key, u32 nth, char* to, u32 room) {
+  u32 size;
+  const char* list = df_raw(json, length, key, &size);
+  if (!list || *list != '[') return -1;
+  for (u32 i = df_skip(list, 1, size); i < size && list[i] != ']';) {
+    u32 end = df_after(list, i, size);
+    if (!nth--) return df_unquote(list + i, end - i, to, room);
+    i = df_skip(list, end, size);
+    i = df_skip(list, i + (i < size && list[i] == ','), size);
+  }
+  return -1;
 }
 
 /* ---- the exports ---- */
@@ -347,7 +473,7 @@ static u32 df_group_count;
   static i32 df_work_##name(const df_batch* batch, u32 groups)
 
 static inline const u32* df_group_of(const df_batch* batch) {
-  return batch->array->children[batch->array->n_children - 1]->buffers[1];
+  return (const u32*)batch->array->children[batch->array->n_children - 1]->buffers[1];
 }
 
 #endif
