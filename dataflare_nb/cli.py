@@ -12,14 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from . import doctor, engine, terminal
+from . import cli_plugin, doctor, engine, terminal
 from ._version import __version__
 from .engine.scheduler import default_workers
 from .errors import DataflareError, GraphFormat, JobError
 from .graph import Graph, draw, fingerprint, node
 from .wasm.kernel import Kernel
-from .wasm.plugin import FUNCTIONS, Plugin
-from .wasm.session import Session
+from .wasm.plugin import Plugin
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _BLOBS = """\
@@ -86,23 +85,6 @@ def _graph_show(asked: argparse.Namespace) -> int:
 
 def _graph_schema(asked: argparse.Namespace) -> int:
     print(json.dumps(Graph.json_schema(), indent=2))
-    return OK
-
-
-def _plugin_check(asked: argparse.Namespace) -> int:
-    path = asked.plugin / "plugin.json" if asked.plugin.is_dir() else asked.plugin
-    plugin = Plugin.load(path)
-    session = Session(plugin)
-    try:
-        with session.pool.guest():
-            pass
-    finally:
-        session.close()
-    limits = plugin.config.limits
-    print(f"{plugin.name}: in order")
-    print(f"  type      {plugin.config.type} (exports {FUNCTIONS[plugin.config.type]})")
-    print(f"  module    {len(plugin.module):,} bytes, sha256 {plugin.sha256}")
-    print(f"  one call  at most {limits.memory >> 20} MiB and {limits.time_ms:,} ms")
     return OK
 
 
@@ -175,17 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         "Print the JSON Schema (2020-12) that every graph document keeps.",
     )
 
-    plugin = commands.add_parser("plugin", help="look at plugins", description="Look at WebAssembly plugins.")
-    plugins = plugin.add_subparsers(title="commands", metavar="command", required=True)
-    check = _command(
-        plugins,
-        "check",
-        _plugin_check,
-        "load and start a plugin under its own policy, or say what is wrong",
-        "Read a plugin.json, compare the module with its sha256, compile it, link it under its security policy and "
-        "start it.",
-    )
-    check.add_argument("plugin", type=Path, help="a plugin.json, or the folder it is in")
+    cli_plugin.add_to(commands, _command)
 
     _command(
         commands,

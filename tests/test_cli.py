@@ -202,22 +202,6 @@ def test_graph_schema_describes_the_documents(graph: Path, capsys: Out) -> None:
     jsonschema.validate(json.loads(graph.read_bytes()), schema)
 
 
-@pytest.mark.parametrize("path", [CARRIERS, CARRIERS / "plugin.json"])
-def test_plugin_check_starts_the_plugin(path: Path, capsys: Out) -> None:
-    assert main(["plugin", "check", str(path)]) == 0
-    assert "carrier_code: in order" in capsys.readouterr().out
-
-
-def test_plugin_check_says_what_is_wrong(tmp_path: Path, capsys: Out) -> None:
-    document = json.loads((CARRIERS / "plugin.json").read_text())
-    (tmp_path / "plugin.json").write_text(
-        json.dumps({name: value for name, value in document.items() if name != "sha256"})
-    )
-    (tmp_path / "carrier_code.wasm").write_bytes(b"\0asm\1\0\0\0")
-    assert main(["plugin", "check", str(tmp_path)]) == 2
-    assert "carrier_code" in capsys.readouterr().err
-
-
 def test_doctor_tries_out_that_everything_works(capsys: Out) -> None:
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
