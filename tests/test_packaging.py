@@ -47,10 +47,18 @@ def test_the_wheel_has_the_package_its_types_and_its_plugins_and_nothing_else(bu
     plugin = ("plugins/carrier_code/plugin.json", "plugins/carrier_code/carrier_code.wasm")
     for wanted in ("py.typed", *plugin, "wasm/library.bin", "cli.py"):
         assert f"dataflare_nb/{wanted}" in names
+    plugins = {path.relative_to(ROOT) for path in (ROOT / "plugins").glob("*/*") if path.suffix in (".json", ".wasm")}
+    kits = {path.relative_to(ROOT) for path in (ROOT / "plugins").glob("abi/dataflare*")}
+    templates = {path.relative_to(ROOT) for path in (ROOT / "plugins").glob("templates/*/*")}
+    assert {f"dataflare_nb/{path}" for path in plugins | kits | templates} <= names
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "dataflare_nb").rglob("*.py")}
     assert ours <= names
     assert {name.split("/")[0] for name in names} == {"dataflare_nb", built[1].name.rsplit("-py3", 1)[0] + ".dist-info"}
-    assert not [name for name in names if "__pycache__" in name or name.endswith((".c", ".ipynb", ".ts"))]
+    others = [name for name in names if not re.match("dataflare_nb/plugins/(abi|templates)/", name)]
+    assert not [
+        name for name in others if "__pycache__" in name or name.endswith((".c", ".rs", ".zig", ".ipynb", ".ts"))
+    ]
+    assert not [name for name in names if "node_modules" in name]
     assert built[1].stat().st_size < 1 << 20
 
 
@@ -72,10 +80,11 @@ def test_the_source_archive_has_all_that_is_needed_to_build_and_test(built: tupl
         "plugins/carrier_code/src/carrier_code.c",
         "plugins/abi/dataflare.h",
         "udf_runtime/src/math.c",
+        "plugins/abi/package-lock.json",
         "tests/test_packaging.py",
     ):
         assert name in names
-    assert not [name for name in names if ".venv" in name or "__pycache__" in name]
+    assert not [name for name in names if ".venv" in name or "__pycache__" in name or "node_modules" in name]
 
 
 @pytest.mark.slow

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from ..errors import WasmPluginLoad, listing, nearest
+from ..errors import WasmConfiguration, WasmPluginLoad, listing, nearest
 from .plugin import Plugin
 
 
-def bundled_plugin(name: str) -> Plugin:
-    """Load a plugin that is shipped in the wheel, or lies in `plugins/` of a source tree."""
+def bundled_plugin(name: str, /, **settings: Any) -> Plugin:
+    """Load a plugin that is shipped in the wheel, or lies in `plugins/` of a source tree, with settings of your own.
+
+    >>> bundled_plugin("url_parts", parts=["host"], prefix="url_").config.config["prefix"]
+    'url_'
+    """
     for folder in _folders():
         description = folder / name / "plugin.json"
         if description.is_file():
-            return Plugin.load(description)
+            return _set(Plugin.load(description), settings)
     known = bundled_plugins()
     raise WasmPluginLoad(f"no plugin `{name}` comes with the package; it has {listing(known)}.{nearest(name, known)}")
+
+
+def _set(plugin: Plugin, settings: dict[str, Any]) -> Plugin:
+    known = plugin.config.config
+    for setting in settings:
+        if setting not in known:
+            raise WasmConfiguration(
+                f"it has no setting `{setting}`; it has {listing(known)}.{nearest(setting, known)}", plugin=plugin.name
+            )
+    return plugin.with_config({**known, **settings}) if settings else plugin
 
 
 def bundled_plugins() -> list[str]:

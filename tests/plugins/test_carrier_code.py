@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from dataflare_nb.errors import WasmPluginExecution, WasmPluginLoad
-from dataflare_nb.wasm import Plugin, Session, bundled_plugin, bundled_plugins
+from dataflare_nb.errors import WasmPluginExecution
+from dataflare_nb.wasm import Plugin, Session
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
@@ -67,22 +63,3 @@ def test_the_name_of_the_column_is_a_setting(name: str):
     session = Session(Plugin.of(config, plugin.module))
     assert session.call(pl.DataFrame({"carrier": ["AA"]})).columns == [name]
     session.close()
-
-
-def test_the_committed_modules_are_what_their_sources_build_to():
-    if importlib.util.find_spec("ziglang") is None:
-        if os.environ.get("DATAFLARE_REQUIRE_ALL") == "1":
-            pytest.fail("ziglang is not installed and DATAFLARE_REQUIRE_ALL=1 asks for it")
-        pytest.skip("ziglang is not installed")
-    done = subprocess.run(
-        [sys.executable, str(PLUGINS / "build.py"), "--check"], capture_output=True, text=True, check=False, timeout=100
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "carrier_code: in order" in done.stdout
-
-
-def test_the_plugins_of_the_package_are_found_by_name():
-    assert "carrier_code" in bundled_plugins()
-    assert bundled_plugin("carrier_code").name == "carrier_code"
-    with pytest.raises(WasmPluginLoad, match=r"no plugin `carier_code` comes with .* Did you mean `carrier_code`\?"):
-        bundled_plugin("carier_code")
