@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from wasm.compiled import DISTINCT, JOINED, WEIGHTED
+from wasm.compiled import DISTINCT, JOINED, WEIGHTED, numbers
 from wasm.guests import ANY_ECHO, FORMAT, plugin
 
 import dataflare_nb as flare
-from dataflare_nb.testing import Sleep, check_operator
+from dataflare_nb.testing import Sleep, check_operator, check_pipeline
 from dataflare_nb.wasm import aggregate
 
 from .helpers import CLICKS, ROWS, operator, timed
@@ -74,6 +74,27 @@ STAGES = {
 def test_stages_of_plugins_keep_the_laws(name):
     stage, options = STAGES[name]
     check_operator(operator(lambda s: s.wasm(stage, **options)), CLICKS, keys=["k"], ordered=True, exact=True)
+
+
+@pytest.mark.parametrize("seeks", [True, False], ids=["seeks", "is read again"])
+def test_a_pipeline_of_plugins_is_cut_off_anywhere_and_gone_on_with(tmp_path, seeks):
+    told = pl.Schema(
+        {"split": pl.String, "window_start": pl.Datetime("us"), "window_end": pl.Datetime("us"), "d": pl.UInt64}
+    )
+
+    def build(name):
+        source = flare.read_wasm(numbers(seeks=seeks, rows="30", each="7", splits=["a", "b"]))
+        timed_ = source.with_columns(t=pl.from_epoch(pl.col("n"), time_unit="s")).event_time(
+            "t", "2s", watermark_every=5
+        )
+        windows = timed_.key_by("split").window(flare.hopping("8s", every="4s"))
+        return windows.agg(d=aggregate(DISTINCT, pl.col("n") // 2)).write_parquet(tmp_path / name)
+
+    def read_back(name):
+        files = sorted(file for file in (tmp_path / name).iterdir() if not file.name.startswith("."))
+        return pl.concat([pl.DataFrame(schema=told), *map(pl.read_parquet, files)])
+
+    check_pipeline(build, read_back, poll=4, most_cuts=12)
 
 
 def _keyed(stream: flare.Stream, keys: list[str]) -> flare.Stream:
