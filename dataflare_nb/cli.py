@@ -14,8 +14,9 @@ import polars as pl
 
 from . import cli_plugin, doctor, engine, terminal
 from ._version import __version__
+from .engine.local import MOST_WORKERS
 from .engine.scheduler import default_workers
-from .errors import DataflareError, GraphFormat, JobError
+from .errors import DataflareError, GraphFormat, JobError, WasmError
 from .graph import Graph, draw, fingerprint, node
 from .wasm.kernel import Kernel
 from .wasm.plugin import Plugin
@@ -110,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 a job failed, 2 a mistake in what was asked, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"dataflare {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="command", required=True)
+    parser.set_defaults(command=_help(parser))
+    commands = parser.add_subparsers(title="commands", metavar="command")
 
     demo = _command(
         commands,
@@ -145,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(run)
 
     graph = commands.add_parser("graph", help="look at graph documents", description="Look at graph documents.")
-    graphs = graph.add_subparsers(title="commands", metavar="command", required=True)
+    graph.set_defaults(command=_help(graph))
+    graphs = graph.add_subparsers(title="commands", metavar="command")
     show = _command(graphs, "show", _graph_show, "draw a graph document", "Check a graph document and draw it.", _BLOBS)
     _add_graph(show)
     show.add_argument("--as", dest="form", choices=_DRAWINGS, default="text", help="the form (default: text)")
@@ -157,7 +160,8 @@ def _parser() -> argparse.ArgumentParser:
         "Print the JSON Schema (2020-12) that every graph document keeps.",
     )
 
-    cli_plugin.add_to(commands, _command)
+    plugin = cli_plugin.add_to(commands, _command)
+    plugin.set_defaults(command=_help(plugin))
 
     _command(
         commands,
@@ -168,6 +172,14 @@ def _parser() -> argparse.ArgumentParser:
         "something does not work.",
     )
     return parser
+
+
+def _help(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    def show(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return USAGE
+
+    return show
 
 
 def _command(
@@ -204,12 +216,26 @@ def _blobs(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise NotADirectoryError(f"--blobs {folder} is not a folder")
     blobs: dict[str, Any] = {path.parent.name: Plugin.load(path) for path in sorted(folder.glob("*/plugin.json"))}
-    blobs |= {path.stem: Kernel.load(path.read_bytes()) for path in sorted(folder.glob("*.wasm"))}
-    blobs |= {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    blobs |= {path.stem: _kernel(path) for path in sorted(folder.glob("*.wasm"))}
+    blobs |= {path.stem: _frame(path) for path in sorted(folder.glob("*.parquet"))}
     for key, blob in blobs.items():
         if not _is(key, blob):
             raise GraphFormat(f"{folder / key} is not what its name says; its content has another sum")
     return blobs
+
+
+def _kernel(path: Path) -> Kernel:
+    try:
+        return Kernel.load(path.read_bytes())
+    except WasmError as error:
+        raise GraphFormat(f"{path}: {error}") from None
+
+
+def _frame(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise GraphFormat(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None
 
 
 def _add_graph(parser: argparse.ArgumentParser) -> None:
@@ -220,14 +246,24 @@ def _add_graph(parser: argparse.ArgumentParser) -> None:
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     cores = default_workers()
     parser.add_argument(
-        "--workers", type=_count, metavar="N", help=f"threads; 1 is a deterministic loop (default: the cores, {cores})"
+        "--workers",
+        type=_threads,
+        metavar="N",
+        help=f"threads; 1: a deterministic loop (default: the cores, {cores})",
     )
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:20]) < 1 << 62:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)
+
+
+def _threads(text: str) -> int:
+    number = _count(text)
+    if number > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_WORKERS}")
+    return number
 
 
 if __name__ == "__main__":

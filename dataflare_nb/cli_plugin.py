@@ -23,15 +23,16 @@ Command: TypeAlias = Callable[..., argparse.ArgumentParser]
 _EXITS = "Exit codes: 0 all is well, 1 something is not, 2 a mistake in what was asked."
 
 
-def add_to(commands: Any, command: Command) -> None:
-    """Add the sub-commands; `command` makes one of a name, a function and its words."""
+def add_to(commands: Any, command: Command) -> argparse.ArgumentParser:
+    """Add the sub-commands and return their parser; `command` makes one of a name, a function and its words."""
     plugin = commands.add_parser(
         "plugin", help="make, build, check, sign and look at plugins", description="WebAssembly plugins.", epilog=_EXITS
     )
-    plugins = plugin.add_subparsers(title="commands", metavar="command", required=True)
+    plugins = plugin.add_subparsers(title="commands", metavar="command")
     _add_making(plugins, command)
     _add_looking(plugins, command)
     cli_signing.add_to(plugins, command)
+    return plugin
 
 
 def _add_making(plugins: Any, command: Command) -> None:

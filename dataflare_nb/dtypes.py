@@ -39,7 +39,21 @@ def to_json(schema: Mapping[str, pl.DataType]) -> dict[str, Any]:
 
 def from_json(document: Mapping[str, Any]) -> Schema:
     """Return the schema that `to_json` wrote. Raises GraphFormat for a type it does not know."""
-    return Schema({name: read(value) for name, value in document.items()})
+    schema = Schema({name: read(value) for name, value in document.items()})
+    if _fault(schema) is not None:
+        for name, dtype in schema.items():
+            if (fault := _fault({name: dtype})) is not None:
+                raise GraphFormat(f"`{name}` has a type that cannot be: {fault}")
+    return schema
+
+
+def _fault(schema: Mapping[str, pl.DataType]) -> str | None:
+    """Ask Polars, which looks into a type when it is used."""
+    try:
+        pl.LazyFrame(schema=schema).collect_schema()
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        return str(error).splitlines()[0]
+    return None
 
 
 def write(dtype: pl.DataType) -> Any:
@@ -77,7 +91,7 @@ def _read(text: Any) -> pl.DataType:
     match text:
         case str() if text in _SIMPLE:
             return _SIMPLE[text]()
-        case {"Datetime": [unit, zone]}:
+        case {"Datetime": [unit, str() | None as zone]}:
             return pl.Datetime(unit, zone)
         case {"Duration": unit}:
             return pl.Duration(unit)

@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -224,7 +225,7 @@ def shown(value: object, most: int = 60) -> str:
     "'xxxxxx…"
     """
     try:
-        text = " ".join(repr(value).split())
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(value).split()))
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -129,6 +129,8 @@ def _loaded(plugin: PluginLike) -> Plugin:
         raise WrongType(f"{plugin!r} is an aggregation; it goes into {DOORS[plugin.plugin.config.type]}")
     if not isinstance(plugin, str | os.PathLike | Mapping | Plugin):
         raise WrongType(f"a plugin is the path of a plugin.json, the same as a dict, or a Plugin, not {plugin!r}")
+    if isinstance(plugin, str) and "\0" in plugin:
+        raise BadOption(f"the path {plugin!r} has a NUL character")
     return Plugin.load(plugin)
 
 

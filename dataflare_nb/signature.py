@@ -10,7 +10,11 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import polars as pl
+
 from .errors import BadOption, WrongType, listing, nearest, shown, user_line
+from .expr import readable
+from .types import Clock
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -22,6 +26,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     str: "a str",
     Path: "a Path",
+    Clock: "a clock, as flare.testing.clock() makes",
 }
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -64,7 +69,7 @@ def held(function: F) -> F:
             if name in given and not _fits(given[name], hint):
                 out_of_range = isinstance(given[name], str) and "'" in _words(hint)
                 kind = BadOption if out_of_range else WrongType
-                raise kind(f"{_at(function)}: {name}={shown(given[name])}; it is {_words(hint).rstrip(',')}")
+                raise kind(f"{_at(function)}: {name}{_told(given[name])}; it is {_words(hint)}")
         return function(*args, **options)
 
     return spelled(call)  # type: ignore[return-value]
@@ -76,6 +81,12 @@ def public(cls: type[T]) -> type[T]:
         if inspect.isfunction(member) and not name.startswith("_"):
             setattr(cls, name, held(member))
     return cls
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, pl.Expr):
+        return f" is an expression, `{readable(str(value))}`; compute it before, in with_columns"
+    return f"={shown(value)}"
 
 
 def _at(function: Callable[..., Any]) -> str:

@@ -109,7 +109,7 @@ def event_time(
     """Return a step that declares event time."""
     with located("event_time") as where:
         slack = microseconds(max_out_of_orderness, "max_out_of_orderness")
-        if idle_timeout == "auto":
+        if isinstance(idle_timeout, str) and idle_timeout == "auto":
             idle = None if edge.bounded else _LIVE_IDLE_TIMEOUT
         else:
             idle = None if idle_timeout is None else microseconds(idle_timeout, "idle_timeout")

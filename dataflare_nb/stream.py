@@ -28,6 +28,7 @@ from .windows import DurationLike, EarlySpec, WindowSpec
 Column: TypeAlias = str | pl.Expr | UdfCall
 Aggregation: TypeAlias = pl.Expr | AggregateCall
 PathLike: TypeAlias = str | Path
+_WIDEST = 16
 
 
 @public
@@ -333,6 +334,8 @@ class Stream:
 
     def to_json(self, *, indent: int | None = None) -> bytes:
         """Return the graph as a JSON document."""
+        if indent is not None and not 0 <= indent <= _WIDEST:
+            raise BadOption(f"to_json at {user_line()}: indent={indent}; it is a number of spaces, at most {_WIDEST}")
         return self.graph.upstream([self.head]).to_json(indent=indent)
 
     def __repr__(self) -> str:

@@ -55,6 +55,7 @@ class EndOfStream(Exception):  # noqa: N818 - a signal, not an error
     """A bounded reader has given its last row."""
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Processing time. Nobody below the engine reads the wall clock any other way."""
 

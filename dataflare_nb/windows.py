@@ -20,6 +20,7 @@ _PART = re.compile(r"(\d+)(us|ms|mo|s|m|h|d|w|q|y)")
 _LIMIT_US = 2**62
 _LONGEST_DAYS = 10_000 * 366
 _MOST_WINDOWS = 100_000
+_MOST_ROWS = 1 << 62
 
 DAY_US = 86_400_000_000
 
@@ -275,6 +276,7 @@ def count(n: int) -> Count:
         return Count(_rows(n))
 
 
+@spelled
 def global_window() -> Global:
     """Return one window over everything: a result when the input ends, and early ones if asked for.
 
@@ -375,7 +377,7 @@ def _refuse_crowd(size: Duration, step: Duration, name: str) -> None:
 
 
 def _rows(n: int) -> int:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST_ROWS:
         raise BadWindow(f"n is {shown(n)}; it is a number of rows, at least 1")
     return n
 

@@ -131,7 +131,6 @@ def test_a_failed_job_ends_with_one_line_and_exit_code_1(tmp_path: Path, capsys:
     [
         (["run", "nowhere.json"], "nowhere.json: No such file or directory"),
         (["run", "{graph}", "--blobs", "nowhere"], "--blobs nowhere is not a folder"),
-        (["run", "{graph}", "--workers", "1000"], "between 1 and 256"),
         (["run", "{graph}", "--latency", "soon"], "soon"),
         (["run", "{graph}", "--name", "no spaces"], "letters, digits"),
         (["plugin", "check", "nowhere"], "nowhere"),
@@ -151,8 +150,33 @@ def test_a_document_that_is_no_graph_is_named(tmp_path: Path, capsys: Out) -> No
     assert f"{path}: not a graph document" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("group", [[], ["graph"], ["plugin"]])
+def test_a_command_that_is_a_group_shows_its_help(group: list[str], capsys: Out) -> None:
+    assert main(group) == 2
+    assert "commands:" in capsys.readouterr().out
+
+
+def test_a_blob_that_cannot_be_read_is_named(tmp_path: Path, capsys: Out) -> None:
+    stream = flare.from_frame(pl.DataFrame({"value": [1.5]})).with_columns(twice=doubled("value"))
+    blobs = put_beside(stream, tmp_path / "blobs")
+    for path in blobs.iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(b"something else")
+        assert main(["run", str(saved(stream, tmp_path)), "--blobs", str(blobs)]) == 2
+        assert str(path) in capsys.readouterr().err
+        path.write_bytes(whole)
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["walk"], ["demo", "--rows", "0"], ["run"], ["graph"], ["run", "x", "--workers", "two"]]
+    "arguments",
+    [
+        ["walk"],
+        ["demo", "--rows", "0"],
+        ["demo", "--rows", "9" * 30],
+        ["run"],
+        ["run", "x", "--workers", "two"],
+        ["run", "x", "--workers", "257"],
+    ],
 )
 def test_wrong_usage_ends_with_exit_code_2(arguments: list[str], capsys: Out) -> None:
     with pytest.raises(SystemExit) as ended:

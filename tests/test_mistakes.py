@@ -1054,6 +1054,286 @@ mistake("frames that are one", lambda: flare.from_frames(FRAME), errors.WrongTyp
 mistake("no frames", lambda: flare.from_frames([]), errors.BadOption, "from_frames", "no frame")
 mistake("no rows a second", lambda: flare.rate(0.0), errors.BadOption, "rate", "rows_per_second")
 
+# Patterns, and what is no text
+
+mistake(
+    "a pattern in place of the name of a key",
+    lambda: CLICKS.key_by("*"),
+    errors.UnknownColumn,
+    "key_by",
+    "reads `*`",
+    HAS,
+    "For a pattern write pl.col('*')",
+)
+mistake(
+    "a pattern in place of a name to drop",
+    lambda: CLICKS.drop("^p.*$"),
+    errors.UnknownColumn,
+    "drop",
+    "reads `^p.*$`",
+    "pl.col('^p.*$')",
+)
+mistake(
+    "a key by a pattern that matches nothing",
+    lambda: CLICKS.key_by(pl.col("^z.*$")),
+    errors.UnknownColumn,
+    "key_by",
+    "matches no column",
+    HAS,
+)
+mistake(
+    "a selector that matches nothing",
+    lambda: CLICKS.select(cs.binary()),
+    errors.UnknownColumn,
+    "select",
+    "`cs.binary()`",
+    "matches no column",
+    HAS,
+)
+mistake(
+    "an aggregate over a pattern that matches nothing",
+    lambda: HOURLY.agg(pl.col("^z.*$").sum()),
+    errors.UnknownColumn,
+    "agg",
+    "matches no column",
+)
+mistake(
+    "a column whose name is a pattern",
+    lambda: CLICKS.rename({"page": "^p.*$"}),
+    errors.BadOption,
+    "rename",
+    "`^p.*$`",
+    "Polars reads as a pattern",
+    "another name",
+)
+mistake(
+    "a frame with a column whose name is a pattern",
+    lambda: flare.from_frame(pl.DataFrame({"*": [1]})),
+    errors.BadOption,
+    "read frame",
+    "`*`",
+    "rename it",
+)
+mistake("a name that is no text", lambda: CLICKS.select("\udcff"), errors.BadOption, "select", "'\\udcff'", "UTF-8")
+mistake(
+    "a new name that is no text",
+    lambda: CLICKS.rename({"page": "\udcff"}),
+    errors.BadOption,
+    "rename",
+    "'\\udcff'",
+    "UTF-8",
+)
+mistake(
+    "a name of a hundred thousand letters",
+    lambda: CLICKS.drop("x" * 100_000),
+    errors.UnknownColumn,
+    "drop",
+    "xxx…`",
+    HAS,
+)
+
+# Values that a step does not take
+
+mistake("a constant as a key", lambda: CLICKS.key_by(5), errors.WrongType, "key_by", "not 5", "the same for all rows")
+mistake(
+    "a named constant as a key",
+    lambda: CLICKS.key_by(day=None),
+    errors.WrongType,
+    "key_by",
+    "not None",
+    "leave key_by out",
+)
+mistake(
+    "a filter for equality with null",
+    lambda: CLICKS.filter(page=None),
+    errors.BadOption,
+    "filter",
+    "page=None is never true",
+    "pl.col('page').is_null()",
+)
+mistake(
+    "a filter for equality with an object",
+    lambda: CLICKS.filter(page=object()),
+    errors.WrongType,
+    "filter",
+    "page=<object object>",
+)
+mistake(
+    "a filter for equality with a frame",
+    lambda: CLICKS.filter(page=FRAME),
+    errors.WrongType,
+    "filter",
+    "page=shape: (2, 9)",
+)
+mistake(
+    "rename by a function that fails",
+    lambda: CLICKS.rename(int),
+    errors.WrongType,
+    "rename",
+    "int failed on 'user_id' (ValueError: invalid literal",
+)
+mistake(
+    "rename by a frame", lambda: CLICKS.rename(FRAME), errors.BadOption, "rename", "{'old': 'new'}", "shape: (2, 9)"
+)
+mistake(
+    "a cast that is neither strict nor not",
+    lambda: CLICKS.cast({"page": pl.Int8}, strict="no"),
+    errors.WrongType,
+    "cast",
+    "strict='no'",
+    "True or False",
+)
+mistake(
+    "event time of an expression",
+    lambda: CLICKS.event_time(pl.col("ts")),
+    errors.WrongType,
+    "event_time",
+    "column is an expression, `ts`",
+    "in with_columns",
+)
+mistake("event time of nothing", lambda: CLICKS.event_time(), errors.BadOption, "event_time", "missing", "'column'")
+mistake(
+    "a time zone of no letters",
+    lambda: CLICKS.event_time("ts", time_zone=""),
+    errors.BadOption,
+    "event_time",
+    "time_zone=''",
+    "America/New_York",
+)
+mistake(
+    "a watermark after more rows than can be counted",
+    lambda: CLICKS.event_time("ts", watermark_every=2**70),
+    errors.BadOption,
+    "event_time",
+    "watermark_every=",
+)
+mistake(
+    "map_batches to no columns",
+    lambda: CLICKS.map_batches(lambda frame: frame, schema={}),
+    errors.BadOption,
+    "map_batches",
+    "leaves no column",
+)
+mistake(
+    "map_batches with a name for a schema",
+    lambda: CLICKS.map_batches(lambda frame: frame, schema=""),
+    errors.WrongType,
+    "map_batches",
+    "schema=''",
+    "a dict",
+)
+mistake("a plugin that is a number", lambda: CLICKS.wasm(5), errors.WrongType, "wasm", "not 5", "plugin.json")
+mistake(
+    "a plugin that is to read a list of lists",
+    lambda: CLICKS.wasm(PLUGIN, columns=[["user_id"]]),
+    errors.WrongType,
+    "wasm",
+    "columns=[['user_id']]",
+    "a list of str",
+)
+mistake(
+    "a plugin whose result is called by a number",
+    lambda: CLICKS.wasm(PLUGIN, column="user_id", output=5),
+    errors.WrongType,
+    "wasm",
+    "output=5",
+)
+mistake("a stage of a number", lambda: CLICKS.at(5), errors.WrongType, "at", "name=5", "a str")
+mistake("a stage named by nothing", lambda: CLICKS.named(None), errors.WrongType, "named", "name=None", "a str")
+mistake("a document with a wide margin", lambda: CLICKS.to_json(indent="x"), errors.WrongType, "to_json", "indent='x'")
+mistake("a sink that is a number", lambda: CLICKS.write(5), errors.WrongType, "write", "sink=5", "a str")
+mistake("a path that is a number", lambda: flare.read_csv(5), errors.WrongType, "read_csv", "path=5", "a Path")
+mistake(
+    "paths of which one is none",
+    lambda: flare.read_csv(["a.csv", None]),
+    errors.WrongType,
+    "read_csv",
+    "path=['a.csv', None]",
+    "a list of",
+)
+mistake(
+    "a type that is none",
+    lambda: flare.read_csv("never.csv", schema={"a": "Int46"}),
+    errors.BadOption,
+    "read_csv",
+    "column `a`: 'Int46'",
+    "Did you mean `Int64`?",
+)
+mistake("more rows a second than there are", lambda: flare.rate(1e300), errors.BadOption, "rate", "rows_per_second")
+mistake("rate by a word", lambda: flare.rate("fast"), errors.WrongType, "rate", "rows_per_second='fast'", "a number")
+mistake(
+    "a window called with too much",
+    lambda: flare.global_window(5),
+    errors.BadOption,
+    "global_window",
+    "too many",
+    "no arguments",
+)
+mistake("a window of too many rows", lambda: flare.count(2**70), errors.BadWindow, "count", "n is 1180")
+mistake("a buffer of no rows", lambda: flare.MemoryBuffer(0), errors.BadOption, "MemoryBuffer", "max_rows=0")
+mistake(
+    "a row in place of a frame",
+    lambda: flare.MemoryBuffer().add({"a": 1}),
+    errors.WrongType,
+    "MemoryBuffer.add",
+    "dict",
+)
+mistake(
+    "a source under a number",
+    lambda: flare.register_source(5, print),
+    errors.WrongType,
+    "register_source",
+    "name=5",
+    "a str",
+)
+mistake(
+    "a sink that nothing makes",
+    lambda: flare.register_sink("x", 5),
+    errors.WrongType,
+    "register_sink",
+    "5 is not a function",
+)
+
+# Running
+
+mistake("a job named by a number", lambda: COUNTED.run(5), errors.WrongType, "run", "name=5", "a str or None")
+mistake(
+    "workers by a word", lambda: COUNTED.run(workers="all"), errors.WrongType, "run", "workers='all'", "an int or None"
+)
+mistake("a clock that is none", lambda: COUNTED.collect(clock=5), errors.WrongType, "collect", "clock=5", "a clock")
+mistake(
+    "a clock that is none, of several streams",
+    lambda: flare.run(COUNTED, clock="noon"),
+    errors.WrongType,
+    "run",
+    "clock='noon'",
+)
+mistake("progress by a word", lambda: COUNTED.collect(progress="yes"), errors.WrongType, "collect", "progress='yes'")
+mistake("a job of a number", lambda: flare.job(5), errors.WrongType, "job", "name=5", "a str")
+mistake("a job that is not there", lambda: flare.job("nowhere"), errors.UnknownStage, "job", "`nowhere`")
+
+# Calls of functions, taken for expressions
+
+for sign, taken in {
+    "`+`": lambda: doubled("price") + 1,
+    "`*`": lambda: 2 * doubled("price"),
+    "`-`": lambda: -doubled("price"),
+    "`>`": lambda: CLICKS.filter(doubled("price") > 3),
+    "`&`": lambda: CLICKS.filter(both("bot", "bot") & pl.col("bot")),
+    "`~`": lambda: CLICKS.filter(~both("bot", "bot")),
+    "and, or, not and if": lambda: CLICKS.filter(both("bot", "bot") and pl.col("bot")),
+    ".sum": lambda: HOURLY.agg(doubled("price").sum()),
+}.items():
+    function, arguments = ("both", "bot, bot") if "bot" in str(taken.__code__.co_consts) else ("doubled", "price")
+    mistake(
+        f"a call of a udf with {sign}",
+        taken,
+        errors.WrongType,
+        f"{function}({arguments})",
+        f"does not take {sign}",
+        "no expression",
+    )
+
 PLUGIN = Path(__file__).parents[1] / "plugins/carrier_code/plugin.json"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import pytest
 
 from dataflare_nb.errors import BadOption, WrongType
@@ -91,6 +92,11 @@ def test_a_call_that_does_not_fit_is_told_what_there_is(call: Any, says: str) ->
 def test_a_value_of_another_type_is_named_with_what_it_may_be(option: str, value: Any, allowed: str) -> None:
     with pytest.raises(WrongType, match=rf"^build at test_signature.py, line \d+: {option}=.*; it is {allowed}$"):
         build(**{"name": "home", option: value})
+
+
+def test_an_expression_in_place_of_a_name_is_shown_as_it_was_written() -> None:
+    with pytest.raises(WrongType, match=r"name is an expression, `n \+ 1`; compute it before, in with_columns"):
+        build(pl.col("n") + 1)
 
 
 def test_a_text_that_is_none_of_the_choices_is_an_option_out_of_range() -> None:

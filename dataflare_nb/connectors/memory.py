@@ -7,7 +7,7 @@ from collections import deque
 
 import polars as pl
 
-from ..errors import BadOption
+from ..errors import BadOption, WrongType, shown, user_line
 from ..types import Batch, Context, Json, Schema
 from .options import Options, Positive, Resources
 
@@ -24,6 +24,9 @@ class MemoryBuffer:
     """
 
     def __init__(self, max_rows: int | None = None) -> None:
+        if max_rows is not None and (not isinstance(max_rows, int) or isinstance(max_rows, bool) or max_rows < 1):
+            wanted = "it is a number of rows, at least 1"
+            raise BadOption(f"MemoryBuffer at {user_line()}: max_rows={shown(max_rows)}; {wanted}")
         self.max_rows = max_rows
         self.schema: Schema | None = None
         self._lock = threading.Lock()
@@ -49,6 +52,8 @@ class MemoryBuffer:
 
     def add(self, batch: Batch, owner: object = None) -> None:
         """Append rows; they are provisional as long as `owner` has not settled."""
+        if not isinstance(batch, pl.DataFrame):
+            raise WrongType(f"MemoryBuffer.add at {user_line()} takes a polars.DataFrame, not {type(batch).__name__}")
         with self._lock:
             self.schema = self.schema or batch.schema
             if batch.is_empty():

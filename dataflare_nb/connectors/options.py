@@ -18,7 +18,7 @@ from ..errors import BadOption, ConnectorError, GraphError, GraphFormat, listing
 from ..types import Clock, Json, Schema
 from ..windows import Duration
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 Char = Annotated[str, msgspec.Meta(min_length=1, max_length=1)]
 
 
@@ -98,7 +98,7 @@ def schema_problems(option: str, columns: Mapping[str, Any] | None) -> Iterable[
     """Name every type that cannot be read."""
     for name, dtype in (columns or {}).items():
         try:
-            dtypes.read(dtype)
+            dtypes.from_json({name: dtype})
         except GraphFormat as error:
             yield f"{option}: column `{name}`: {error}"
 

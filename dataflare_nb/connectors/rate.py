@@ -9,15 +9,15 @@ import msgspec
 import polars as pl
 
 from ..types import Batch, Clock, EndOfStream, Json, Schema
-from .options import Options, Positive, Resources
+from .options import Options, Resources
 
 
 class RateOptions(Options, frozen=True, kw_only=True):
     """Options of `rate`. Without `rows` it never ends; with `seed` the values are random and repeatable."""
 
-    rows_per_second: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    rows: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    splits: Positive = 1
+    rows_per_second: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
+    rows: Annotated[int, msgspec.Meta(ge=0, le=2**62)] | None = None
+    splits: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     seed: int | None = None
 
 

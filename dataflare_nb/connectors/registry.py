@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..clock import SystemClock
-from ..errors import BadOption, listing, nearest
+from ..errors import BadOption, WrongType, listing, nearest, shown, user_line
+from ..signature import held
 from ..types import Clock, Json, Schema, Sink, Source
 from .callback import CallbackOptions, CallbackSink
 from .file_sink import FileSink
@@ -37,17 +38,25 @@ _sources: dict[str, _Entry[Source]] = {}
 _sinks: dict[str, _Entry[Sink]] = {}
 
 
+@held
 def register_source(name: str, factory: Factory[Source], *, options: type[Options] | None = None) -> None:
     """Make a source known under a name. Registering again replaces it, so that a cell can be run twice.
 
     With an `Options` struct the options are checked before the factory sees them; without, it gets the mapping.
     """
-    _sources[name] = _Entry(factory, options)
+    _sources[name] = _Entry(_factory("register_source", factory), options)
 
 
+@held
 def register_sink(name: str, factory: Factory[Sink], *, options: type[Options] | None = None) -> None:
     """Make a sink known under a name, like `register_source`."""
-    _sinks[name] = _Entry(factory, options)
+    _sinks[name] = _Entry(_factory("register_sink", factory), options)
+
+
+def _factory(step: str, factory: Factory[T]) -> Factory[T]:
+    if not callable(factory):
+        raise WrongType(f"{step} at {user_line()}: {shown(factory)} is not a function (options, resources)")
+    return factory
 
 
 def source_options(name: str, options: Mapping[str, Any]) -> Json:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ..clock import SystemClock
 from ..connectors.memory import MemoryBuffer
-from ..errors import BadOption, UnknownStage, listing, located, nearest
+from ..errors import BadOption, UnknownStage, listing, located, nearest, shown
 from ..graph import Graph
 from ..graph.node import NAME_PATTERN, Write, split_ref
 from ..runtime.pace import LARGEST, Pace, row_width
@@ -23,6 +23,7 @@ from .scheduler import default_workers
 
 LIVE_RESULT_ROWS = 1_000_000
 COMMIT_EVERY = "10s"
+MOST_WORKERS = 256
 
 _jobs: dict[str, Job] = {}
 _registry = threading.RLock()
@@ -132,8 +133,8 @@ def _name(name: str | None, outputs: Sequence[str]) -> str:
 def _workers(workers: int | None) -> int:
     if workers is None:
         return default_workers()
-    if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= 256:
-        raise BadOption(f"workers={workers!r}: between 1 and 256")
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= MOST_WORKERS:
+        raise BadOption(f"workers={shown(workers)}: between 1 and {MOST_WORKERS}")
     return workers
 
 
@@ -148,7 +149,7 @@ def _pace(planned: Plan, latency: DurationLike | None, bounded: bool) -> Pace:
 
 
 def _target(latency: DurationLike | None, bounded: bool) -> float | None:
-    if latency == "throughput" or (latency is None and bounded):
+    if (isinstance(latency, str) and latency == "throughput") or (latency is None and bounded):
         return None
     return _positive_us("50ms" if latency is None else latency, "latency") / 1e6
 
@@ -156,7 +157,7 @@ def _target(latency: DurationLike | None, bounded: bool) -> float | None:
 def _positive_us(value: DurationLike, what: str) -> int:
     us = microseconds(value, what)
     if us <= 0:
-        raise BadOption(f"{what}={value!r} is not longer than nothing")
+        raise BadOption(f"{what}={shown(value)} is not longer than nothing")
     return us
 
 

@@ -50,6 +50,8 @@ def column_step(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edg
     names: Iterable[str] = getattr(item, "columns", ())
     if not isinstance(item, node.Select | node.WithColumns | node.Filter):
         require_columns(item, names, edge.schema)
+    if isinstance(item, node.Drop | node.Explode | node.Unnest) and not item.columns:
+        raise BadOption(f"{at(item)} names no column; the stream has {listing(edge.schema)}")
     match item:
         case node.Select() if not any(_reads(expr) for expr in loaded):
             raise BadOption(

@@ -34,6 +34,8 @@ def udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     if not hasattr(kernel, "facts"):
         raise GraphFormat(f"{at(item)}: the blob `{item.udf}` is no compiled @udf")
     require_columns(item, item.args, edge.schema)
+    if len(item.args) != len(kernel.facts.params):
+        raise GraphFormat(f"{at(item)} passes {len(item.args)} columns; the function has {len(kernel.facts.params)}")
     wrong = kernel.mismatch(item.args, edge.schema)
     if wrong is not None:
         raise WrongType(f"{at(item)} passes {wrong}")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
-from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, listing, nearest
+from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, WrongType, listing, nearest, shown
 from . import node
 from .edges import edge_of
 from .node import NAME_PATTERN, AnyNode, split_ref
@@ -178,6 +178,8 @@ class Graph:
 
         Raises GraphFormat for a document that is no graph, is of another version, or names a missing blob.
         """
+        if blobs is not None and not isinstance(blobs, Mapping):
+            raise WrongType(f"blobs={shown(blobs)}; it is a dict, such as Graph.blobs")
         if not isinstance(document, bytes | str):
             raise GraphFormat(f"not a graph document: it is {type(document).__name__}; pass JSON as bytes or str")
         try:
@@ -185,7 +187,7 @@ class Graph:
             if version != VERSION:
                 raise GraphFormat(f"the graph is of version {version}; this release reads version {VERSION}")
             read = msgspec.json.decode(document, type=Document)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise GraphFormat(f"not a graph document: {error}") from None
         if read.polars.split(".")[0] != pl.__version__.split(".")[0]:
             raise GraphFormat(
@@ -239,4 +241,4 @@ def _blob_keys(nodes: Iterable[AnyNode]) -> Iterator[str]:
                 yield stored.blob
         for name in BLOB_OPTIONS:
             value = getattr(item, "options", {}).get(name)
-            yield from [value] if isinstance(value, str) else value or ()
+            yield from [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ()

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, overload
 import polars as pl
 
 from ..errors import BadOption, UdfError, listing, nearest
+from .apart import Apart
 from .columns import Slot
 from .compiler import compile_function
 from .kernel import Kernel
@@ -30,7 +31,7 @@ POLICIES: tuple[OnError, ...] = ("fail", "null", "dead_letter")
 
 
 @dataclass(frozen=True, slots=True)
-class UdfCall:
+class UdfCall(Apart):
     """A udf and the columns it is to be called with, for `with_columns`, `select` and `filter` of a stream."""
 
     udf: Udf

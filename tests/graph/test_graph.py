@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import pickle
 import re
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +123,48 @@ def test_another_minor_version_of_polars_is_read() -> None:
     assert Graph.from_json(json.dumps(read), HOURLY.graph.blobs) == HOURLY.graph
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"version": 1}', '{"version": "1"}', b"\xff\xfe", "{"])
+NO_DOCUMENTS = ["", "[]", "{}", "null", '{"version": 1}', '{"version": "1"}', b"\xff\xfe", "{", "\udcff"]
+
+
+@pytest.mark.parametrize("text", NO_DOCUMENTS, ids=ascii)
 def test_what_is_no_document_is_refused(text: str | bytes) -> None:
     with pytest.raises(errors.GraphFormat, match="not a graph document"):
         Graph.from_json(text)
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000, '{"version":1,"nodes":' + "[" * 5_000 + "]" * 5_000 + "}"])
+def test_a_document_of_endless_depth_is_refused(nested: str) -> None:
+    with pytest.raises(errors.GraphFormat, match="not a graph document"):
+        Graph.from_json(nested)
+
+
+@pytest.mark.parametrize("blobs", [5, "x", ["x"], {"x"}, pl.DataFrame()], ids=ascii)
+def test_blobs_that_are_no_mapping_are_refused(blobs: Any) -> None:
+    with pytest.raises(errors.WrongType, match=r"blobs=.*; it is a dict"):
+        Graph.from_json(HOURLY.to_json(), blobs)
+
+
+JUNK = [None, 5, -1, 2**70, 1.5, True, "", "x", "\u202e", "*", "^x$", "__x", "2026-13-01", [], ["a"], {}, {"a": 1}]
+
+
+def places(read: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = read.items() if isinstance(read, dict) else enumerate(read) if isinstance(read, list) else ()
+    for key, value in items:
+        yield (*before, key)
+        yield from places(value, (*before, key))
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=ascii)
+def test_junk_anywhere_in_a_document_is_refused_or_is_a_document_again(junk: Any) -> None:
+    for place in places(document()):
+        read = document()
+        *way, last = place
+        functools.reduce(lambda part, key: part[key], way, read)[last] = junk
+        try:
+            graph = Graph.from_json(json.dumps(read), HOURLY.graph.blobs)
+        except errors.GraphFormat:
+            continue
+        assert Graph.from_json(graph.to_json(), HOURLY.graph.blobs) == graph, place
 
 
 def test_a_missing_blob_is_named() -> None:
