@@ -25,7 +25,7 @@ _EXITS = "Exit codes: 0 all is well, 1 something is not, 2 a mistake in what was
 
 def add_to(commands: Any, command: Command) -> argparse.ArgumentParser:
     """Add the sub-commands and return their parser; `command` makes one of a name, a function and its words."""
-    plugin = commands.add_parser(
+    plugin: argparse.ArgumentParser = commands.add_parser(
         "plugin", help="make, build, check, sign and look at plugins", description="WebAssembly plugins.", epilog=_EXITS
     )
     plugins = plugin.add_subparsers(title="commands", metavar="command")

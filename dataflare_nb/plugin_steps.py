@@ -53,8 +53,6 @@ def wasm(
 def read_wasm(plugin: PluginLike, splits: Sequence[str] | None, bounded: bool) -> Step:
     """Return the beginning of a stream: a Source."""
     with located("read_wasm") as where:
-        if isinstance(splits, str):
-            raise BadOption(f"splits={splits!r} is one name; write splits=[{splits!r}]")
         loaded = _loaded(plugin)
         key = _key(loaded)
         given = {"plugin": key, "bounded": bounded} | ({"splits": list(splits)} if splits is not None else {})

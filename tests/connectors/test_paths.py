@@ -12,7 +12,7 @@ import pytest
 
 from dataflare_nb import from_frame, read_csv, read_ndjson, read_parquet
 from dataflare_nb.connectors import make_sink, make_source, sink_options
-from dataflare_nb.errors import BadOption, SinkError, SourceError
+from dataflare_nb.errors import BadOption, SinkError, SourceError, WrongType
 
 from .helpers import Lent, hidden, put, read
 
@@ -21,7 +21,7 @@ ODD = os.fsdecode(b"nu\xff.csv")
 
 @pytest.mark.parametrize("path", [None, 5, b"x.csv", ["x.csv", None]])
 def test_what_is_no_path_is_refused_at_the_line(path: Any) -> None:
-    with pytest.raises(BadOption, match=r"read_csv at .*test_paths.py.*is not a path"):
+    with pytest.raises(WrongType, match=r"read_csv at .*test_paths.py.*path=.*; it is a str or a Path or a list of"):
         read_csv(path)
 
 

@@ -90,16 +90,18 @@ def test_several_keys_are_given_as_a_tuple_and_none_is_a_key(feed):
     report = job.explain_window(key=(None, 7))
     assert report.open["rows"].to_list() == [2]
     assert report.open["window_end"].to_list() == [datetime(2024, 5, 1, 12, 6)]
-    with pytest.raises(WrongType, match="keyed by k, j; give 2 values, not 1"):
+    with pytest.raises(WrongType, match="keyed by k, j; give a tuple of 2"):
         job.explain_window(key=7)
 
 
 def test_a_window_by_count_has_no_time_to_ask_for(feed):
     job = running(feed.stream.key_by("k").window(flare.count(3)).agg(n=pl.len()).named("c"))
     feed.give(at(0, 1, 2, 3)).settle()
-    report = job.explain_window(key="a", at=datetime(2024, 5, 1))
+    report = job.explain_window(key="a")
     assert report.open["rows"].to_list() == [1]
     assert report.fired["n"].to_list() == [3]
+    with pytest.raises(BadOption, match=r"count\(3\) has no times; leave it out"):
+        job.explain_window(key="a", at=datetime(2024, 5, 1))
 
 
 @pytest.mark.parametrize(
@@ -137,10 +139,10 @@ def test_the_stage_is_named_where_there_are_several(feed):
     job = flare.run(
         windows(feed), stream.window(flare.tumbling("1h")).agg(n=pl.len()).named("hourly"), name="two", workers=1
     )
-    with pytest.raises(BadOption, match="several stages have windows; say which: w, hourly"):
+    with pytest.raises(BadOption, match="several stages have windows; say which: stage='w', of w, hourly"):
         job.explain_window()
     assert job.explain_window(stage="hourly").stage == "hourly"
-    with pytest.raises(UnknownStage, match="no windowed stage `monthly` in job two"):
+    with pytest.raises(UnknownStage, match="no stage `monthly` with windows; there are w, hourly"):
         job.explain_window(stage="monthly")
     job.stop()
     plain = feed.stream.run(name="plain")

@@ -23,6 +23,7 @@ from dataflare_nb.errors import (
     WasmConfiguration,
     WasmError,
     WasmPluginExecution,
+    WrongType,
 )
 from dataflare_nb.testing import check_sink, check_source
 from dataflare_nb.types import EndOfStream
@@ -386,7 +387,7 @@ def test_splits_that_are_none_are_refused():
     for wrong in ([], ["a", "a"], ["a", ""]):
         with pytest.raises(BadOption, match="splits"):
             flare.read_wasm(numbers(), splits=wrong)
-    with pytest.raises(BadOption, match=r"splits='a' is one name; write splits=\['a'\]"):
+    with pytest.raises(WrongType, match=r"splits='a'; it is a list of str or None"):
         flare.read_wasm(numbers(), splits="a")
     for bad in ("a", [1], ["a", "a"]):
         with pytest.raises(WasmConfiguration, match="`splits` in its config"):
