@@ -93,5 +93,9 @@ class UdfStage(BaseOperator):
         if self._mode == "filter":
             return batch.filter(result[0])
         if self._outputs:
-            return batch.with_columns([s.alias(name) for s, name in zip(result, self._outputs, strict=True)])
-        return batch.with_columns(KernelPool.packed(self._kernel.facts, result).alias(str(self._output)))
+            made = [series.alias(name) for series, name in zip(result, self._outputs, strict=True)]
+        else:
+            made = [KernelPool.packed(self._kernel.facts, result).alias(str(self._output))]
+        columns = batch.columns
+        # Putting columns beside others needs no query.
+        return batch.with_columns(made) if any(one.name in columns for one in made) else batch.hstack(made)

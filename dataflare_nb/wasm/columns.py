@@ -34,18 +34,22 @@ class Slot(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """One type: `physical` is how its values lie in a column, `width` how many bytes one takes, or its offset."""
+    """One type: `physical` is how its values lie in a column, `width` how many bytes one takes, or its offset.
+
+    A column of the type `as_it_is` needs no work.
+    """
 
     python: type
     dtype: pl.DataType
     physical: pl.DataType
     arrow: str
     width: int
+    as_it_is: type[pl.DataType] | None = None
 
 
 TYPES = {
-    "float": ColumnType(float, pl.Float64(), pl.Float64(), "float64", 8),
-    "int": ColumnType(int, pl.Int64(), pl.Int64(), "int64", 8),
+    "float": ColumnType(float, pl.Float64(), pl.Float64(), "float64", 8, pl.Float64),
+    "int": ColumnType(int, pl.Int64(), pl.Int64(), "int64", 8, pl.Int64),
     "bool": ColumnType(bool, pl.Boolean(), pl.UInt8(), "uint8", 1),
     "datetime": ColumnType(dt.datetime, pl.Datetime("us"), pl.Int64(), "int64", 8),
     "date": ColumnType(dt.date, pl.Date(), pl.Int32(), "int32", 4),
@@ -77,7 +81,7 @@ def accepts(kind: str, dtype: pl.DataType) -> bool:
 def fitted(udf: str, series: pl.Series, slot: Slot) -> pl.Series:
     """Return a column as it lies in memory: any int as int, any number as float, times in microseconds."""
     dtype, kind = series.dtype, TYPES[slot.type]
-    if dtype == kind.physical == kind.dtype:
+    if type(dtype) is kind.as_it_is:
         return series
     if not accepts(slot.type, dtype):
         raise WasmConfiguration(

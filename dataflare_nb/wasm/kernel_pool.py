@@ -18,6 +18,7 @@ from .guest import Guest, Limits
 from .inbound import bits
 from .kernel import ENTRY, Facts, Kernel, Site, UdfFailed
 from .kernel_layout import CHUNK, FULL, FULL_AND_FAILED, Layout
+from .kernel_straight import Straight
 from .kernel_text import MEMORY, TextArea, TextInput, TextOutput, quoted_text
 from .pool import Pool
 from .traps import too_long
@@ -28,6 +29,7 @@ else:
     pa = lazy("pyarrow")
 
 _DONE = -1
+_PLAIN = pl.CompatLevel.oldest()
 _SIGNATURE = (("i32", "i32", "i32"), ("i64",))
 
 
@@ -54,6 +56,7 @@ class KernelPool:
         self.kernel = kernel
         facts = kernel.facts
         self._layout = Layout.of(facts.start, facts.params, facts.outputs)
+        self._straight = Straight.of(facts, self._layout)
         pages = -(-self._layout.end // 65536)
         self._pool = Pool(
             kernel.module,
@@ -77,6 +80,10 @@ class KernelPool:
 
     def columns(self, columns: Sequence[pl.Series]) -> list[pl.Series]:
         """Return the columns of the result; the first failing row raises `UdfFailed`."""
+        if self._straight is not None and len(columns) == len(self.kernel.facts.params):
+            found = self._straight.columns(columns, self._pool.guest())
+            if found is not None:
+                return found
         call = self._prepared(columns)
         with self._pool.guest() as guest:
             failure = self._run(guest, call)
@@ -214,7 +221,7 @@ class _Call:
         self.texts_in: list[TextInput | None] = []
         valid: int | None = None
         for series, slot in zip(columns, facts.params, strict=True):
-            array = series.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+            array = (series if series.n_chunks() == 1 else series.rechunk()).to_arrow(compat_level=_PLAIN)
             buffers = array.buffers()
             nulls = None
             if array.null_count:
@@ -303,7 +310,7 @@ class _Call:
             else:
                 array = pa.Array.from_buffers(pa.type_for_alias(kind.arrow), self.rows, [valid, data])
             series = pl.Series(slot.name, array)
-            found.append(series if kind.dtype == kind.physical else series.cast(kind.dtype))
+            found.append(series if kind.as_it_is is not None else series.cast(kind.dtype))
         return found
 
     def failed(self) -> pl.Series | None:

@@ -19,6 +19,8 @@ from .unit import Unit
 from .values import EXACT, float_text
 
 _MOST_NODES = 400
+_MOST_WIDE_NODES = 80
+_LANES = 4
 _ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 _TESTS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 _ALL = "(v128.const i64x2 -1 -1)"
@@ -36,30 +38,42 @@ def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, 
     if unit.loops or unit.functions or not plain or returns.record:
         return None
     emitter = _Emitter(names)
-    env: dict[str, str] = {}
-    loads = []
-    for i, slot in enumerate(params):
-        env[slot.name] = emitter.local()
-        loads.append(f"(local.set {env[slot.name]} (v128.load {_at(f'$in{i}')}))")
-    for name, value in signature.fixed.items():
-        env[name] = emitter.local()
-        loads.append(f"(local.set {env[name]} (v128.const f64x2 {float_text(value)} {float_text(value)}))")
     try:
-        result = emitter.block(source.tree.body, env, _ALL)
+        pair = _loop(emitter, source, signature, "pair", 1)
+        # More rows in one round of small functions, for whoever reads memory ahead.
+        wide = _loop(emitter, source, signature, "wide", _LANES) if emitter.nodes <= _MOST_WIDE_NODES else ""
     except _Scalar:
         return None
-    loop = f"""(block $scalar
-            (loop $pair
-              (br_if $scalar (i32.gt_u (i32.add (local.get $row) (i32.const 2)) (local.get $rows)))
-              {" ".join(loads)} {" ".join(emitter.code)}
-              (v128.store {_at("$out0")} {result})
-              (local.set $row (i32.add (local.get $row) (i32.const 2)))
-              (br $pair)))"""
-    return " ".join(f"(local {name} v128)" for name in emitter.locals), loop
+    declared = [f"(local {name} v128)" for name in emitter.locals]
+    declared += [f"(local $at{i} i32)" for i in range(len(params) + 1)]
+    return " ".join(declared), f"{wide} {pair}"
 
 
-def _at(column: str) -> str:
-    return f"(i32.add (local.get {column}) (i32.shl (local.get $row) (i32.const 3)))"
+def _loop(emitter: _Emitter, source: Source, signature: Signature, name: str, lanes: int) -> str:
+    """Return a loop that computes so many pairs of rows a round, and leaves where one needs a closer look."""
+    emitter.leave = f"${name}_done"
+    count = len(signature.params)
+    code = []
+    for i in range(count + 1):
+        column = f"$in{i}" if i < count else "$out0"
+        code.append(f"(local.set $at{i} (i32.add (local.get {column}) (i32.shl (local.get $row) (i32.const 3))))")
+    results = []
+    for lane in range(lanes):
+        env: dict[str, str] = {}
+        for i, slot in enumerate(signature.params):
+            env[slot.name] = emitter.named(f"(v128.load offset={16 * lane} (local.get $at{i}))")
+        for fixed, value in signature.fixed.items():
+            env[fixed] = emitter.named(f"(v128.const f64x2 {float_text(value)} {float_text(value)})")
+        results.append(emitter.block(source.tree.body, env, _ALL))
+    code += emitter.taken()
+    code += [f"(v128.store offset={16 * lane} (local.get $at{count}) {result})" for lane, result in enumerate(results)]
+    step = f"(i32.add (local.get $row) (i32.const {2 * lanes}))"
+    return f"""(block {emitter.leave}
+            (loop ${name}
+              (br_if {emitter.leave} (i32.gt_u {step} (local.get $rows)))
+              {" ".join(code)}
+              (local.set $row {step})
+              (br ${name})))"""
 
 
 class _Emitter:
@@ -67,37 +81,44 @@ class _Emitter:
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
-        self._nodes = 0
+        self.nodes = 0
+        self.leave = ""
         self.locals: list[str] = []
-        self.code: list[str] = []
+        self._code: list[str] = []
 
-    def local(self) -> str:
-        self.locals.append(f"$x{len(self.locals)}")
-        return self.locals[-1]
+    def taken(self) -> list[str]:
+        """Return the code written down so far, and begin anew."""
+        code, self._code = self._code, []
+        return code
+
+    def named(self, code: str) -> str:
+        """Keep a value; return the local it is in."""
+        name = f"$x{len(self.locals)}"
+        self.locals.append(name)
+        self._code.append(f"(local.set {name} {code})")
+        return name
 
     def _keep(self, code: str) -> str:
-        name = self.local()
-        self.code.append(f"(local.set {name} {code})")
-        return f"(local.get {name})"
+        return f"(local.get {self.named(code)})"
 
     def _suspect(self, condition: str, active: str) -> None:
         """Hand the pair to the scalar code if a row that is really computed meets the condition."""
         masked = condition if active == _ALL else f"(v128.and {condition} {active})"
-        self.code.append(f"(br_if $scalar (v128.any_true {masked}))")
+        self._code.append(f"(br_if {self.leave} (v128.any_true {masked}))")
 
     def block(self, body: Sequence[ast.stmt], env: dict[str, str], active: str) -> str:
         for i, node in enumerate(body):
-            self._nodes += 1
+            self.nodes += 1
             match node:
                 case ast.Return(value=ast.expr() as value):
                     return self.value(value, env, active)
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    env[name] = self._named(self.value(value, env, active))
+                    env[name] = self.named(self.value(value, env, active))
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    env[name] = self._named(self.value(value, env, active))
+                    env[name] = self.named(self.value(value, env, active))
                 case ast.AugAssign(target=ast.Name(id=name)):
                     whole = ast.BinOp(ast.Name(name, ast.Load()), node.op, node.value)
-                    env[name] = self._named(self.value(whole, env, active))
+                    env[name] = self.named(self.value(whole, env, active))
                 case ast.If():
                     mask = self._keep(self.mask(node.test, env, active))
                     rest = body[i + 1 :]
@@ -111,17 +132,12 @@ class _Emitter:
                     raise _Scalar
         raise _Scalar
 
-    def _named(self, code: str) -> str:
-        name = self.local()
-        self.code.append(f"(local.set {name} {code})")
-        return name
-
     def _both(self, one: str, other: str) -> str:
         return other if one == _ALL else self._keep(f"(v128.and {one} {other})")
 
     def value(self, node: ast.expr, env: Mapping[str, str], active: str) -> str:
-        self._nodes += 1
-        if self._nodes > _MOST_NODES:
+        self.nodes += 1
+        if self.nodes > _MOST_NODES:
             raise _Scalar
         number = self._number(node, env)
         if number is not None:
