@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import WasmPluginLoad
 
 MAX_MODULE = 8 << 20
@@ -21,7 +23,13 @@ MOST = {
 """How many of each a module may have, by the number of the section."""
 MAX_BODY = 1 << 20
 """Bytes of one function."""
+MOST_SECTIONS = 1_000
 _CODE = 10
+_ENDS = "it ends in the middle of a section"
+
+
+class Malformed(ValueError):  # noqa: N818 - says what, and the caller of what
+    """The bytes of a module do not add up."""
 
 
 def inspect(module: bytes, *, plugin: str) -> None:
@@ -34,39 +42,51 @@ def inspect(module: bytes, *, plugin: str) -> None:
     if module[:8] != MAGIC:
         raise WasmPluginLoad("this is not a core WebAssembly module (its first eight bytes differ)", plugin=plugin)
     try:
-        _inspect(module, plugin)
-    except IndexError:
-        raise WasmPluginLoad("the module does not compile: it ends in the middle of a section", plugin=plugin) from None
+        for number, at, end in sections(module):
+            _measure(module, number, at, end, plugin)
+    except Malformed as error:
+        raise WasmPluginLoad(f"the module does not compile: {error}", plugin=plugin) from None
+
+
+def sections(module: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each section of a module, and where its content begins and ends."""
+    at = len(MAGIC)
+    for _ in range(MOST_SECTIONS):
+        if at >= len(module):
+            return
+        number = module[at]
+        size, at = unsigned(module, at + 1)
+        end = at + size
+        if end > len(module):
+            raise Malformed(_ENDS)
+        yield number, at, end
+        at = end
+    if at < len(module):
+        raise Malformed(f"it has more than {MOST_SECTIONS} sections")
 
 
 def unsigned(data: bytes, at: int) -> tuple[int, int]:
     """Return a LEB128 number of at most five bytes and where it ends."""
     value = 0
     for shift in range(0, 35, 7):
+        if at >= len(data):
+            raise Malformed(_ENDS)
         byte = data[at]
         at += 1
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
-    raise IndexError
+    raise Malformed("a number in it has no end")
 
 
-def _inspect(module: bytes, plugin: str) -> None:
-    at = len(MAGIC)
-    while at < len(module):
-        section = module[at]
-        size, at = unsigned(module, at + 1)
-        end = at + size
-        if end > len(module):
-            raise IndexError
-        if section in MOST and size:
-            what, most = MOST[section]
-            count, _ = unsigned(module, at)
-            if count > most:
-                raise WasmPluginLoad(f"the module has {count} {what}; at most {most} are allowed", plugin=plugin)
-        elif section == _CODE and size:
-            _bodies(module, at, end, plugin)
-        at = end
+def _measure(module: bytes, number: int, at: int, end: int, plugin: str) -> None:
+    if number in MOST and end > at:
+        what, most = MOST[number]
+        count, _ = unsigned(module, at)
+        if count > most:
+            raise WasmPluginLoad(f"the module has {count} {what}; at most {most} are allowed", plugin=plugin)
+    elif number == _CODE and end > at:
+        _bodies(module, at, end, plugin)
 
 
 def _bodies(module: bytes, at: int, end: int, plugin: str) -> None:
@@ -79,4 +99,4 @@ def _bodies(module: bytes, at: int, end: int, plugin: str) -> None:
             )
         at += size
         if at > end:
-            raise IndexError
+            raise Malformed(_ENDS)

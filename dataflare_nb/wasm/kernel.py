@@ -11,8 +11,9 @@ import msgspec
 import polars as pl
 
 from ..errors import WasmPluginLoad
+from .anatomy import Malformed, sections
 from .columns import TYPES, Slot, accepts, advice
-from .library import leb, unsigned
+from .library import leb
 from .policy import MOST_TIME_MS
 from .traps import GuestError
 
@@ -167,20 +168,15 @@ def attach_facts(module: bytes, facts: Facts) -> bytes:
 
 
 def read_facts(module: bytes) -> Facts:
-    """Return the facts that a module holds."""
-    at = 8
-    name = SECTION.encode()
+    """Return the facts that a module holds. The bytes may be anybody's."""
+    head = bytes([len(SECTION)]) + SECTION.encode()
     try:
-        while at < len(module):
-            number = module[at]
-            size, at = unsigned(module, at + 1)
-            body = module[at : at + size]
-            if number == 0 and body[1 : 1 + len(name)] == name and body[0] == len(name):
-                facts = msgspec.json.decode(body[1 + len(name) :], type=Facts)
+        for number, at, end in sections(module):
+            if number == 0 and module.startswith(head, at, end):
+                facts = msgspec.json.decode(module[at + len(head) : end], type=Facts)
                 if _sound(facts):
                     return facts
-            at += size
-    except (IndexError, msgspec.DecodeError, UnicodeDecodeError):
+    except (Malformed, msgspec.DecodeError, UnicodeDecodeError):
         pass
     raise WasmPluginLoad("this module is not a compiled udf; make one with @flare.udf")
 

@@ -52,6 +52,8 @@ MODULES = [
     ),
     _module("too many functions", lambda: MAGIC + section(3, b"\xd1\x86\x03"), "50001 functions"),
     _module("too many data segments", lambda: MAGIC + section(11, b"\xff\xff\xff\xff\x0f"), "data segments"),
+    _module("a million sections", lambda: MAGIC + bytes(1 << 21), "more than 1000 sections"),
+    _module("length without an end", lambda: MAGIC + b"\0" + b"\xff" * (1 << 21), "a number in it has no end"),
     _module("deep nesting", lambda: nested(100_000), "does not keep the interface"),
     _wat("64-bit memory", '(module (memory (export "memory") i64 1))', "does not compile"),
     _wat("shared memory", '(module (memory (export "memory") 1 2 shared))', "does not compile"),
