@@ -70,6 +70,16 @@ def __dir__() -> list[str]:
     return __all__
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Add the magics to a notebook, as `%load_ext dataflare_nb` asks for."""
+    importlib.import_module(".notebook", __name__).load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take the magics away, as `%unload_ext dataflare_nb` asks for."""
+    importlib.import_module(".notebook", __name__).unload(shell)
+
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:

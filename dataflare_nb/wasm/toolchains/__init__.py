@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .golang import Go
 from .native import C, Cpp, Zig
 from .python import Python
 from .rust import Rust
-from .toolchain import Diagnostic, Found, Refused, SourceFile, Toolchain, abi_folder
+from .toolchain import Diagnostic, Found, Refused, SourceFile, Toolchain, abi_folder, failed
 from .wat import Wat
 
 __all__ = [
@@ -46,7 +46,6 @@ _ALIASES = {
     "ts": "assemblyscript",
     "py": "python",
 }
-_MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def _compiled(
         try:
             module, warnings = chosen.compile(found, sources, scratch)
         except Refused as refused:
-            raise _failed(refused, sources, chosen, name) from None
+            raise failed(refused, sources, chosen.language, name) from None
     if chosen.by_llvm and not stack_is_first(module):
         raise WasmBuildFailed(f"{name}: the linker put the stack above the data, so an overflow would corrupt it")
     return module, warnings
@@ -151,16 +150,3 @@ def _compiled(
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def _failed(refused: Refused, sources: Iterable[SourceFile], chosen: Toolchain, name: str) -> WasmBuildFailed:
-    by_name = {each.name: each for each in sources}
-    shown = [each.shown(by_name) for each in refused.diagnostics]
-    more = len(shown) - _MOST_SHOWN
-    text = "\n".join(shown[:_MOST_SHOWN]) or refused.output.strip() or "the compiler gave no reason"
-    return WasmBuildFailed(
-        f"{name} does not compile as {chosen.language}:\n{text}" + (f"\nand {more} more" if more > 0 else ""),
-        places=[
-            (by_name[d.file].label, d.line + by_name[d.file].above) for d in refused.diagnostics if d.file in by_name
-        ],
-    )

@@ -13,7 +13,12 @@ from ..._version import __version__
 from ...errors import UdfError, listing
 from ..kernel import SECTION
 from ..udf import Udf
-from .toolchain import Diagnostic, Found, Refused, SourceFile, Toolchain
+from .toolchain import Diagnostic, Found, Refused, SourceFile, Toolchain, failed
+
+
+def compiler() -> str:
+    """Return the name of the compiler; what a function means may depend on the interpreter that reads it."""
+    return f"dataflare {__version__} on Python {platform.python_version()}"
 
 
 class Python(Toolchain):
@@ -25,17 +30,25 @@ class Python(Toolchain):
     keeps = (SECTION,)
 
     def find(self, near: Path) -> Found | None:
-        # What a function means may depend on the interpreter that reads it, so its version belongs to the compiler's.
-        return Found((), f"dataflare {__version__} on Python {platform.python_version()}")
+        return Found((), compiler())
 
     def compile(self, found: Found, sources: Sequence[SourceFile], scratch: Path) -> tuple[bytes, list[Diagnostic]]:
+        names = {"__name__": Path(sources[0].name).stem}
         try:
-            return only_udf(run(sources[0], {"__name__": Path(sources[0].name).stem})).wasm_bytes, []
+            return _only(_run(sources[0], names)).wasm_bytes, []
         except UdfError as error:
             raise Refused([], str(error)) from None
 
 
-def run(source: SourceFile, names: dict[str, Any]) -> dict[str, Udf]:
+def compiled(source: SourceFile, names: dict[str, Any], name: str) -> Udf:
+    """Run a cell in a namespace and return the function that it compiled, of several that of a name."""
+    try:
+        return _only(_run(source, names), name)
+    except Refused as refused:
+        raise failed(refused, [source], "python", name) from None
+
+
+def _run(source: SourceFile, names: dict[str, Any]) -> dict[str, Udf]:
     """Run a source in a namespace and return the compiled functions that it defined."""
     text = "\n" * source.above + source.text
     # Functions are compiled from their source, which is looked up by the name of the file.
@@ -65,7 +78,7 @@ def _raised(error: Exception, source: SourceFile) -> Diagnostic:
     return Diagnostic(f"{type(error).__name__}: {error}", source.name, line, indent + 1, len(text.strip()))
 
 
-def only_udf(found: Mapping[str, Udf], name: str | None = None) -> Udf:
+def _only(found: Mapping[str, Udf], name: str | None = None) -> Udf:
     """Return the one function that is compiled, or of several that of a name."""
     if name is not None and name in found:
         return found[name]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
 from ...errors import WasmBuildFailed
+
+_MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,20 @@ class Refused(Exception):  # noqa: N818 - says what happened; never leaves this 
     def __init__(self, diagnostics: Sequence[Diagnostic], output: str = "") -> None:
         super().__init__(output)
         self.diagnostics, self.output = tuple(diagnostics), output
+
+
+def failed(refused: Refused, sources: Iterable[SourceFile], language: str, name: str) -> WasmBuildFailed:
+    """Return the error that shows what a compiler refused."""
+    by_name = {each.name: each for each in sources}
+    shown = [each.shown(by_name) for each in refused.diagnostics]
+    more = len(shown) - _MOST_SHOWN
+    text = "\n".join(shown[:_MOST_SHOWN]) or refused.output.strip() or "the compiler gave no reason"
+    return WasmBuildFailed(
+        f"{name} does not compile as {language}:\n{text}" + (f"\nand {more} more" if more > 0 else ""),
+        places=[
+            (by_name[d.file].label, d.line + by_name[d.file].above) for d in refused.diagnostics if d.file in by_name
+        ],
+    )
 
 
 def run(found: Found, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
