@@ -47,7 +47,10 @@ def test_the_wheel_has_the_package_its_types_and_its_plugins_and_nothing_else(bu
     plugin = ("plugins/carrier_code/plugin.json", "plugins/carrier_code/carrier_code.wasm")
     for wanted in ("py.typed", *plugin, "wasm/library.bin", "cli.py"):
         assert f"dataflare_nb/{wanted}" in names
-    plugins = {path.relative_to(ROOT) for path in (ROOT / "plugins").glob("*/*") if path.suffix in (".json", ".wasm")}
+    described = [path.parent for path in (ROOT / "plugins").glob("*/plugin.json")]
+    plugins = {
+        path.relative_to(ROOT) for folder in described for path in (folder / "plugin.json", *folder.glob("*.wasm"))
+    }
     kits = {path.relative_to(ROOT) for path in (ROOT / "plugins").glob("abi/dataflare*")}
     templates = {path.relative_to(ROOT) for path in (ROOT / "plugins").glob("templates/*/*")}
     assert {f"dataflare_nb/{path}" for path in plugins | kits | templates} <= names
@@ -79,7 +82,7 @@ def test_the_source_archive_has_all_that_is_needed_to_build_and_test(built: tupl
         *wanted,
         "plugins/carrier_code/src/carrier_code.c",
         "plugins/abi/dataflare.h",
-        "udf_runtime/src/math.c",
+        "plugins/udf_runtime/src/math.c",
         "plugins/abi/package-lock.json",
         "tests/test_packaging.py",
     ):

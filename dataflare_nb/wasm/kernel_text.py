@@ -30,7 +30,7 @@ _LEAST_ROOM, _MOST_ROOM = 1 << 20, 32 << 20
 needs more."""
 _GAP = 64
 _QUOTED = 24
-"""Where a text stands that could not be read as a number, see udf_runtime/src/text.h."""
+"""Where a text stands that could not be read as a number, see plugins/udf_runtime/src/text.h."""
 
 
 class TextInput:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,7 +103,7 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
 def needed() -> None:
     """Say how to install what is missing."""
     try:
-        _ = serialization.Encoding
+        importlib.import_module("cryptography.exceptions")
     except ImportError:
         raise WasmConfiguration('signatures need `cryptography`: pip install "dataflare-nb[sign]"') from None
 

@@ -1,6 +1,6 @@
 """What compiled functions call and WebAssembly has not: a library in which they find it, function by function.
 
-`library.bin` is built from the C sources in `udf_runtime`. A kernel's text imports what it calls, so that its
+`library.bin` is built from the C sources in `plugins/udf_runtime`. A kernel's text imports what it calls, so that its
 own functions are numbered behind them, and `link` puts the bodies where the imports stood.
 """
 

@@ -49,7 +49,7 @@ def loaded(index: int, slot: Slot) -> str:
 
 
 def _text(index: int, address: str) -> str:
-    """Return code for the text between an offset and the next, as udf_runtime/src/text.h describes it."""
+    """Return code for the text between an offset and the next, as plugins/udf_runtime/src/text.h describes it."""
     size = f"(i32.sub (i32.load offset=8 {address}) (i32.load {address}))"
     place = f"(i32.or (local.get $ascii_in{index}) (i32.add (local.get $base_in{index}) (i32.load {address})))"
     return f"(i64.or (i64.shl (i64.extend_i32_u {size}) (i64.const 32)) (i64.extend_i32_u {place}))"

@@ -1,6 +1,6 @@
 """Text as WebAssembly: constants, operators, indexing, and the builtins that make or read text.
 
-A text is an int of 64 bits, described in udf_runtime/src/text.h; a list of texts looks the same.
+A text is an int of 64 bits, described in plugins/udf_runtime/src/text.h; a list of texts looks the same.
 """
 
 from __future__ import annotations

@@ -146,6 +146,6 @@ def test_the_stage_is_named_where_there_are_several(feed):
         job.explain_window(stage="monthly")
     job.stop()
     plain = feed.stream.run(name="plain")
-    with pytest.raises(UnknownStage, match="no windowed stage in job plain"):
+    with pytest.raises(UnknownStage, match="job plain has no stage with windows"):
         plain.explain_window()
     plain.stop()

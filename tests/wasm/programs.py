@@ -60,7 +60,7 @@ TEMPLATES = {
         (<int> | <int>); (<int> ^ <int>); (<int> >> <int>); (<int> << <int>); -<int>; ~<int>; abs(<int>);
         min(<int>, <int>); max(<int>, <int>, 5); int(<float>); round(<float>); int(<bool>); (<bool> + <int>);
         (<int> or <int>); (<int> and <int>); divmod(<int>, <int>)[0]; (<int> ** (<int> % 5)); (<int> ** 3);
-        (2 ** <int>); sum((<int>, <int>, 1)); round(<int>, -1); math.floor(<float>); math.ceil(<float>);
+        (2 ** (<int> & 7)); sum((<int>, <int>, 1)); round(<int>, -1); math.floor(<float>); math.ceil(<float>);
         (<new> := <int>); <date>.year; <date>.month; <date>.day; <date>.weekday(); <date>.toordinal();
         <date>.isocalendar()[1]; <datetime>.hour; <datetime>.microsecond; <timedelta>.days; <timedelta>.seconds;
         (<timedelta> // <timedelta>); (<int> if <bool> else <int>)

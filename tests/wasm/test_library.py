@@ -15,7 +15,7 @@ import wasmtime
 
 from dataflare_nb.wasm import library
 
-RUNTIME = Path(__file__).parents[2] / "udf_runtime"
+RUNTIME = Path(__file__).parents[2] / "plugins" / "udf_runtime"
 BUILT = Path(library.__file__).with_name("library.bin")
 
 

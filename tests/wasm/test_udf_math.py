@@ -23,7 +23,7 @@ from dataflare_nb.wasm import Udf, UdfFailed
 
 from .made import made
 
-RUNTIME = Path(__file__).parents[2] / "udf_runtime"
+RUNTIME = Path(__file__).parents[2] / "plugins" / "udf_runtime"
 
 APART = {
     **dict.fromkeys(["exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "asin", "acos", "atan"], 1),

@@ -1,6 +1,6 @@
 """Compute the tables of src/math_tables.h to far more digits than a double holds.
 
-python udf_runtime/math_tables.py > udf_runtime/src/math_tables.h
+python plugins/udf_runtime/math_tables.py > plugins/udf_runtime/src/math_tables.h
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Build the runtime of compiled functions: src/*.c become dataflare_nb/wasm/library.bin.
 
-python udf_runtime/build.py            build, and write the sum and the compiler into library.json
-python udf_runtime/build.py --check    build elsewhere and compare
+python plugins/udf_runtime/build.py            build, and write the sum and the compiler into library.json
+python plugins/udf_runtime/build.py --check    build elsewhere and compare
 
 The compiler makes one relocatable object. Its functions and tables are stored one by one, with the places where
 addresses go, so that a compiled function takes along just what it calls.
@@ -22,10 +22,11 @@ from pathlib import Path
 import msgspec
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
 from dataflare_nb.wasm.library import Data, Function, Library, Patch, PatchKind, unsigned  # noqa: E402
 
-LIBRARY = HERE.parent / "dataflare_nb" / "wasm" / "library.bin"
+LIBRARY = ROOT / "dataflare_nb" / "wasm" / "library.bin"
 RECORD = HERE / "library.json"
 FLAGS = ["-target", "wasm32-freestanding", "-std=c11", "-O3", "-msimd128", "-mbulk-memory", "-g0"]
 FLAGS += ["-ffreestanding", "-fno-builtin", "-fno-math-errno", "-ffp-contract=off", "-fno-sanitize=all"]
@@ -216,7 +217,7 @@ def main() -> int:
     }
     if asked.check:
         same = LIBRARY.read_bytes() == content and json.loads(RECORD.read_text()) == record
-        print(f"library.bin {'is in order' if same else 'differs from its source; run udf_runtime/build.py'}")
+        print(f"library.bin {'is in order' if same else 'differs from its source; run plugins/udf_runtime/build.py'}")
         return 0 if same else 1
     LIBRARY.write_bytes(content)
     RECORD.write_text(json.dumps(record, indent=2) + "\n")

@@ -1,6 +1,6 @@
 """Compute the powers of ten of src/number_tables.h.
 
-python udf_runtime/number_tables.py > udf_runtime/src/number_tables.h
+python plugins/udf_runtime/number_tables.py > plugins/udf_runtime/src/number_tables.h
 """
 
 from __future__ import annotations

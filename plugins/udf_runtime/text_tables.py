@@ -1,6 +1,6 @@
 """Ask this Python about every character, and print the tables of src/text_tables.h.
 
-python3.11 udf_runtime/text_tables.py > udf_runtime/src/text_tables.h
+python3.11 plugins/udf_runtime/text_tables.py > plugins/udf_runtime/src/text_tables.h
 
 The Unicode version is that of the Python that runs this: 14.0 for 3.11, the oldest that is supported.
 """
