@@ -82,6 +82,8 @@ def compile_function(
         return " ".join([*(stored(i, *pair) for i, pair in enumerate(zip(outputs, values, strict=True))), "(br $row)"])
 
     code, frame = body.compile(lambda: Frame(leave, "(br $failed)"))
+    if any(slot.type == "bool" for slot in outputs):
+        unit.helpers.add("two_bytes")
     vector = vector_loop(source, outside(function), signature, unit)
     unit.needs |= {"text_scan"} if any(slot.type == "str" for slot in signature.params) else set()
     no_room = 0

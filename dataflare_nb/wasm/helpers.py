@@ -155,7 +155,16 @@ CLEAR_BIT = """
       (i32.xor (i32.const -1) (i32.shl (i32.const 1) (i32.and (local.get $row) (i32.const 7)))))))
 """
 
+TWO_BYTES = """
+  ;; Two bits as two bytes.
+  (func $two_bytes (param $bits i32) (result i32)
+    (i32.or
+      (i32.and (local.get $bits) (i32.const 1))
+      (i32.shl (i32.and (local.get $bits) (i32.const 2)) (i32.const 7))))
+"""
+
 HELPERS = {
+    "two_bytes": (TWO_BYTES, ()),
     "clear_bit": (CLEAR_BIT, ()),
     "compare": (COMPARE, ()),
     "product_overflows": (MULTIPLY, ()),

@@ -32,12 +32,12 @@ class _Scalar(Exception):  # noqa: N818 - a signal, not an error
 
 def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, unit: Unit) -> tuple[str, str] | None:
     """Return the locals and the loop, or None if the function stays scalar."""
-    params, returns = signature.params, signature.returns
-    slots = (*params, *signature.fixed_slots, *returns.slots)
-    plain = all(slot.type == "float" and not slot.optional for slot in slots)
-    if unit.loops or unit.functions or not plain or returns.record:
+    params, outputs = signature.params, signature.returns.slots
+    floats = all(slot.type == "float" for slot in (*params, *signature.fixed_slots))
+    fits = floats and all(slot.type in ("float", "bool") for slot in outputs)
+    if unit.loops or unit.functions or not fits or any(slot.optional for slot in (*params, *outputs)):
         return None
-    emitter = _Emitter(names)
+    emitter = _Emitter(names, [slot.type == "bool" for slot in outputs], record=signature.returns.record)
     try:
         pair = _loop(emitter, source, signature, "pair", 1)
         # More rows in one round of small functions, for whoever reads memory ahead.
@@ -45,18 +45,19 @@ def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, 
     except _Scalar:
         return None
     declared = [f"(local {name} v128)" for name in emitter.locals]
-    declared += [f"(local $at{i} i32)" for i in range(len(params) + 1)]
+    declared += [f"(local $at{i} i32)" for i in range(len(params) + len(outputs))]
     return " ".join(declared), f"{wide} {pair}"
 
 
 def _loop(emitter: _Emitter, source: Source, signature: Signature, name: str, lanes: int) -> str:
     """Return a loop that computes so many pairs of rows a round, and leaves where one needs a closer look."""
     emitter.leave = f"${name}_done"
-    count = len(signature.params)
+    columns = [(f"$in{i}", "float") for i in range(len(signature.params))]
+    columns += [(f"$out{i}", slot.type) for i, slot in enumerate(signature.returns.slots)]
     code = []
-    for i in range(count + 1):
-        column = f"$in{i}" if i < count else "$out0"
-        code.append(f"(local.set $at{i} (i32.add (local.get {column}) (i32.shl (local.get $row) (i32.const 3))))")
+    for i, (column, kind) in enumerate(columns):
+        row = "(local.get $row)" if kind == "bool" else "(i32.shl (local.get $row) (i32.const 3))"
+        code.append(f"(local.set $at{i} (i32.add (local.get {column}) {row}))")
     results = []
     for lane in range(lanes):
         env: dict[str, str] = {}
@@ -66,7 +67,13 @@ def _loop(emitter: _Emitter, source: Source, signature: Signature, name: str, la
             env[fixed] = emitter.named(f"(v128.const f64x2 {float_text(value)} {float_text(value)})")
         results.append(emitter.block(source.tree.body, env, _ALL))
     code += emitter.taken()
-    code += [f"(v128.store offset={16 * lane} (local.get $at{count}) {result})" for lane, result in enumerate(results)]
+    for lane, made in enumerate(results):
+        for i, (result, (_, kind)) in enumerate(zip(made, columns[len(signature.params) :], strict=True)):
+            at = f"(local.get $at{len(signature.params) + i})"
+            if kind == "bool":
+                code.append(f"(i32.store16 offset={2 * lane} {at} (call $two_bytes (i64x2.bitmask {result})))")
+            else:
+                code.append(f"(v128.store offset={16 * lane} {at} {result})")
     step = f"(i32.add (local.get $row) (i32.const {2 * lanes}))"
     return f"""(block {emitter.leave}
             (loop ${name}
@@ -79,8 +86,8 @@ def _loop(emitter: _Emitter, source: Source, signature: Signature, name: str, la
 class _Emitter:
     """Write down computations in order; every value is a local or a constant."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, Any], bools: Sequence[bool], *, record: bool) -> None:
+        self._names, self._bools, self._record = names, bools, record
         self.nodes = 0
         self.leave = ""
         self.locals: list[str] = []
@@ -106,12 +113,13 @@ class _Emitter:
         masked = condition if active == _ALL else f"(v128.and {condition} {active})"
         self._code.append(f"(br_if {self.leave} (v128.any_true {masked}))")
 
-    def block(self, body: Sequence[ast.stmt], env: dict[str, str], active: str) -> str:
+    def block(self, body: Sequence[ast.stmt], env: dict[str, str], active: str) -> list[str]:
+        """Write down statements; return the outputs."""
         for i, node in enumerate(body):
             self.nodes += 1
             match node:
                 case ast.Return(value=ast.expr() as value):
-                    return self.value(value, env, active)
+                    return self._outputs(value, env, active)
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     env[name] = self.named(self.value(value, env, active))
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
@@ -125,12 +133,26 @@ class _Emitter:
                     then = self.block([*node.body, *rest], dict(env), self._both(active, mask))
                     unmask = self._keep(f"(v128.not {mask})")
                     other = self.block([*node.orelse, *rest], dict(env), self._both(active, unmask))
-                    return f"(v128.bitselect {then} {other} {mask})"
+                    return [f"(v128.bitselect {a} {b} {mask})" for a, b in zip(then, other, strict=True)]
                 case ast.Pass() | ast.Expr(value=ast.Constant(value=str())):
                     pass
                 case _:
                     raise _Scalar
         raise _Scalar
+
+    def _outputs(self, node: ast.expr, env: Mapping[str, str], active: str) -> list[str]:
+        if isinstance(node, ast.IfExp):
+            mask = self._keep(self.mask(node.test, env, active))
+            then = self._outputs(node.body, env, self._both(active, mask))
+            other = self._outputs(node.orelse, env, self._both(active, self._keep(f"(v128.not {mask})")))
+            return [f"(v128.bitselect {a} {b} {mask})" for a, b in zip(then, other, strict=True)]
+        nodes = node.elts if self._record and isinstance(node, ast.Tuple) else [node]
+        if len(nodes) != len(self._bools):
+            raise _Scalar
+        return [
+            self._keep((self.mask if is_bool else self.value)(one, env, active))
+            for one, is_bool in zip(nodes, self._bools, strict=True)
+        ]
 
     def _both(self, one: str, other: str) -> str:
         return other if one == _ALL else self._keep(f"(v128.and {one} {other})")
@@ -185,6 +207,8 @@ class _Emitter:
 
     def mask(self, node: ast.expr, env: Mapping[str, str], active: str) -> str:
         match node:
+            case ast.Constant(value=bool() as truth):
+                return _ALL if truth else "(v128.const i64x2 0 0)"
             case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in _TESTS for op in ops):
                 values = [self._keep(self.value(part, env, active)) for part in (left, *comparators)]
                 tests = [

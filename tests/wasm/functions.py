@@ -267,6 +267,13 @@ def short_circuit(a: float, b: float) -> bool:
 
 
 @udf
+def quarters(x: float, y: float) -> tuple[float, bool, float]:
+    if x < y:
+        return x / y, True, x + y
+    return (x, x == y, y) if y > 0 else (-x, False, 0.0)
+
+
+@udf
 def kinds_of_float(x: float) -> int:
     if math.isnan(x):
         return 0

@@ -96,14 +96,34 @@ TEMPLATES = {
     """,
     "int|None": "(<int> if <bool> else None); (None if <bool> else <int>); (<int|None> or <int|None>); None; <int>",
 }
-PARSED = {kind: [" ".join(one.split()) for one in text.split(";")] for kind, text in TEMPLATES.items()}
+# What is computed two rows at a time.
+STRAIGHT = {
+    "float": """
+        (<float> + <float>); (<float> - <float>); (<float> * <float>); (<float> / <float>); -<float>; abs(<float>);
+        min(<float>, <float>); max(<float>, <float>, 0.0); math.sqrt(<float>); math.sqrt(abs(<float>)); float(<float>);
+        (<float> if <bool> else <float>); (<float> * 2); (1 - <float>)
+    """,
+    "bool": """
+        <float> < <float>; <float> <= <float>; <float> == <float>; <float> != <float>; <float> < <float> <= <float>;
+        (<bool> and <bool>); (<bool> or <bool>); (not <bool>); math.isnan(<float>)
+    """,
+}
+PARSED, PARSED_STRAIGHT = (
+    {kind: [" ".join(one.split()) for one in text.split(";")] for kind, text in templates.items()}
+    for templates in (TEMPLATES, STRAIGHT)
+)
 
 
 class Program:
     """Write one function. `pick` decides; what is in scope is remembered per block."""
 
-    def __init__(self, pick: Callable[[list[Any]], Any], helpers: dict[str, tuple[list[str], str]]) -> None:
-        self._pick, self._helpers = pick, helpers
+    def __init__(
+        self, pick: Callable[[list[Any]], Any], helpers: dict[str, tuple[list[str], str]], *, straight: bool = False
+    ) -> None:
+        self._pick, self._helpers, self._straight = pick, helpers, straight
+        self._params = ["float"] if straight else PARAMS
+        self._kinds = ["float", "float", "bool"] if straight else RESULTS
+        self._parsed = PARSED_STRAIGHT if straight else PARSED
         self._names: dict[str, str] = {}
         self._count = 0
         self._loops = 0
@@ -111,13 +131,13 @@ class Program:
 
     def function(self, name: str) -> tuple[str, list[str], str]:
         """Return the source of a function, the types of its parameters and of its result."""
-        params = [self._pick(PARAMS) for _ in range(self._pick([1, 2, 2, 3, 3, 4]))]
+        params = [self._pick(self._params) for _ in range(self._pick([1, 2, 2, 3, 3, 4]))]
         heads = []
         for i, kind in enumerate(params):
             self._names[f"p{i}"] = kind
             heads.append(f"p{i}: {kind.replace('|', ' | ')}")
         many = self._pick([1, 1, 1, 2, 3])
-        self._results = [self._pick(RESULTS) for _ in range(many)]
+        self._results = [self._pick(self._kinds) for _ in range(many)]
         returns = self._results[0] if many == 1 else f"tuple[{', '.join(self._results)}]"
         self._block(1, self._pick([1, 2, 3, 4]), 0)
         self._line(1, self._result(3))
@@ -142,8 +162,10 @@ class Program:
         kinds = ["assign", "assign", "assign", "augment", "augment", "if", "swap"]
         if nesting < 2:
             kinds += ["if", "if", "for", "while", "match", "narrow"]
+        if self._straight:
+            kinds = ["assign", "assign", "if"] if nesting < 2 else ["assign"]
         if nesting:
-            kinds += ["return", "raise"]
+            kinds += ["return"] if self._straight else ["return", "raise"]
         if self._loops:
             kinds += ["leave", "leave"]
         getattr(self, f"_{self._pick(kinds)}")(indent, nesting)
@@ -154,7 +176,7 @@ class Program:
             name = self._pick(known)
             kind = self._names[name]
         else:
-            kind = self._pick(RESULTS)
+            kind = "float" if self._straight else self._pick(RESULTS)
             name = f"v{self._count}"
             self._count += 1
         value = self._expression(kind, 3)
@@ -279,7 +301,7 @@ class Program:
                 if names and self._pick([True, True, False])
                 else self._pick(CONSTANTS.get(kind, ["None"]))
             )
-        parts = list(PARSED[kind])
+        parts = list(self._parsed[kind])
         for name, found in self._names.items():
             if kind == "bool" and found.endswith("None"):
                 parts += [f"{name} is None", f"{name} is not None", f"({name} is not None and <bool>)"]
@@ -309,18 +331,21 @@ NEVER = (
 
 
 @st.composite
-def programs(draw: Draw) -> Udf:
-    """Return a compiled random function, which may call another."""
+def programs(draw: Draw, *, straight: bool = False) -> Udf:
+    """Return a compiled random function, which may call another, or one that is straight float code."""
     try:
-        return written(lambda options: draw(st.sampled_from(options)))
+        return written(lambda options: draw(st.sampled_from(options)), straight=straight)
     except UdfError as error:
         if any(never in str(error) for never in NEVER):
             reject()
         raise
 
 
-def written(pick: Callable[[list[Any]], Any]) -> Udf:
+def written(pick: Callable[[list[Any]], Any], *, straight: bool = False) -> Udf:
     """Return a compiled function; `pick` makes each decision."""
+    if straight:
+        source, _, _ = Program(pick, {}, straight=True).function("f")
+        return compiled(source, "f", SCOPE)
     helpers: dict[str, tuple[list[str], str]] = {}
     scope = dict(SCOPE)
     if pick([True, False, False]):

@@ -1,6 +1,6 @@
 """Functions written at random compute what they compute in CPython, and fail where and with what they fail there.
 
-`DATAFLARE_PROGRAMS=5000` tries so many functions instead of a few hundred.
+`DATAFLARE_PROGRAMS=5000` tries so many functions instead of a hundred.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import datetime as dt
 import os
 from typing import Any
 
-from hypothesis import HealthCheck, given, note, settings
+import pytest
+from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
 from dataflare_nb.wasm import Udf
@@ -18,7 +19,8 @@ from .programs import programs
 from .python_side import compare
 from .test_udf_numbers import FLOATS, INTS
 
-EXAMPLES = int(os.environ.get("DATAFLARE_PROGRAMS", "250"))
+EXAMPLES = int(os.environ.get("DATAFLARE_PROGRAMS", "120"))
+pytestmark = pytest.mark.timeout(60 + 4 * EXAMPLES)
 VALUES: dict[str, Any] = {
     "float": st.one_of(st.sampled_from(FLOATS), st.floats(-1e3, 1e3)),
     "int": st.one_of(st.sampled_from(INTS), st.integers(-20, 20)),
@@ -27,6 +29,15 @@ VALUES: dict[str, Any] = {
     "datetime": st.datetimes(),
     "timedelta": st.timedeltas(dt.timedelta(-100_000), dt.timedelta(100_000)),
 }
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(straight=True), st.data())
+def test_straight_float_code_computes_what_it_computes_in_cpython(function: Udf, data: st.DataObject):
+    note("\n".join(function.source.lines))
+    event("two rows at a time" if function.kernel.facts.vector else "one row at a time")
+    row = st.tuples(*(VALUES["float"] for _ in function.params))
+    compare(function, data.draw(st.lists(row, min_size=1, max_size=30)))
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
