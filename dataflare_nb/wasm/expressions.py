@@ -253,7 +253,7 @@ class Expressions(Calls, Comparisons, Arithmetic):
         raise self.source.error(
             node,
             f"`{ast.unparse(node)}` is {type(found).__name__}; "
-            "a compiled function sees numbers, texts, dates, tuples of them, and other udfs",
+            "a compiled function sees numbers, dates, texts, tuples of them, and other udfs",
         )
 
     # ---- tuples ----

@@ -175,6 +175,11 @@ class _Emitter:
                     b = self._keep(b)
                     self._suspect(f"(f64x2.eq {b} (v128.const f64x2 0 0))", active)
                 return f"(f64x2.{_ARITHMETIC[type(op)]} {a} {b})"
+            case ast.BinOp(left=left, op=ast.Pow(), right=right) if self._number(right, env) == 2:
+                x = self._keep(self.value(left, env, active))
+                square = self._keep(f"(f64x2.mul {x} {x})")
+                self._suspect(f"(f64x2.eq {square} (v128.const f64x2 inf inf))", active)
+                return square
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 mask = self._keep(self.mask(test, env, active))
                 then = self.value(body, env, self._both(active, mask))

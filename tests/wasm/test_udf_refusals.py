@@ -211,7 +211,11 @@ STATEMENTS = [
     ("y = n if p else x\nreturn y", "n if p else x", "an int and a float do not mix; convert with float(...)"),
     ("if p:\n    return x", "if p:", "a way through the function ends without `return`, which would give None"),
     ("while x > 0:\n    x -= 1", "while x > 0:", "a way through the function ends without `return`"),
-    ("for i in TABLE:\n    x += i\nreturn x", "TABLE", "`TABLE` is list; a compiled function sees numbers, texts"),
+    (
+        "for i in TABLE:\n    x += i\nreturn x",
+        "TABLE",
+        "`TABLE` is list; a compiled function sees numbers, dates, texts",
+    ),
     ("for i in range(x):\n    pass\nreturn x", "x", "range takes ints, not a float"),
     ("for i in range():\n    pass\nreturn x", "range()", "range takes one to three ints"),
     ("for i, j in range(3):\n    pass\nreturn x", "i, j", "a loop over range(...) gives one name its values"),

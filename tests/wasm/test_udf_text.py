@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import itertools
+import linecache
 import math
 import os
 import textwrap
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -18,6 +20,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from dataflare_nb.wasm import Udf, UdfFailed
+from dataflare_nb.wasm.intrinsics import INTRINSICS, METHODS
+from dataflare_nb.wasm.values import Kind
 
 from .made import made
 from .python_side import compare
@@ -372,3 +376,27 @@ def test_several_results_may_be_text():
         None,
         {"f_0": "É日", "f_1": 2, "f_2": "é"},
     ]
+
+
+# ---- what is said about it ----
+
+
+def test_the_page_lists_every_method_and_function_and_its_examples_compile():
+    page = (Path(__file__).parents[2] / "docs" / "udf.md").read_text()
+    methods = {name for kind, name in METHODS if kind is Kind.STR}
+    functions = {target.__name__ for target in INTRINSICS if getattr(target, "__module__", "") == "math"}
+    assert not [name for name in methods | functions if f"`{name}`" not in page]
+    scope: dict[str, Any] = {}
+    code = page.partition("```python\n")[2].partition("```")[0]
+    filename = "udf_page.py"
+    linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+    exec(compile(code, filename, "exec"), scope)
+    assert scope["host"].call([pl.Series(["https://a@B.com:8/x", "c/d", "e"])]).to_list() == ["b.com", "c", "e"]
+    assert scope["label"].call([pl.Series([" ann "]), pl.Series([0.125])]).to_list() == ["Ann            12.5%"]
+    assert scope["distance"].call([pl.Series([0.0]), pl.Series([180.0])]).to_list() == [math.pi * 6371.0]
+
+
+def test_a_text_is_compiled_in_as_a_constant():
+    joined = made("(s: str, sep: str) -> str", "sep.join(s.split())")
+    dashed = joined.fix(sep="-")
+    assert dashed.call([pl.Series(["a b  c", None])]).to_list() == ["a-b-c", None]

@@ -457,6 +457,35 @@ APART void decimal_exact(decimal* d, f64 x) {
   for (i32 i = 0; p < end;) d->digit[i++] = *p++;
 }
 
+/* x with so many decimals, if that is at hand in 128 bits: m * 2**e * 10**p is m * 5**p shifted by e + p. */
+APART i32 decimal_quick(decimal* d, f64 x, i32 decimals) {
+  static const u64 fives[] = {1, 5, 25, 125, 625, 3125, 15625, 78125, 390625, 1953125, 9765625, 48828125, 244140625};
+  u64 bits = bits_of(x), m = (bits & 0xfffffffffffffull) | 1ull << 52;
+  i32 shift = 1075 - (i32)(bits >> 52) - decimals;
+  if (decimals > 12 || shift <= 0 || shift > 116) return 0;
+  wide z = times(m, fives[decimals]);
+  u64 q, rest, half;
+  i32 more = 0;
+  if (shift < 64) {
+    if (z.high >> shift) return 0;
+    q = z.high << (64 - shift) | z.low >> shift;
+    rest = z.low << (64 - shift);
+  } else {
+    u32 up = shift - 64u;
+    q = z.high >> up;
+    rest = up ? z.high << (64 - up) | z.low >> up : z.low;
+    more = up && z.low << (64 - up);
+  }
+  half = 1ull << 63;
+  if (rest > half || (rest == half && (more || (q & 1)))) q++;
+  d->size = 0, d->point = -decimals;
+  if (!q) return 1;
+  u8 buffer[24], *end = buffer + 24, *p = put_decimal_before(end, q);
+  d->size = (i32)(end - p), d->point += d->size;
+  for (i32 i = 0; p < end;) d->digit[i++] = *p++;
+  return 1;
+}
+
 /* Keep so many digits, rounding to the nearest, to the even one of two. What is left may be no digit at all. */
 APART void decimal_round(decimal* d, i32 keep_) {
   if (keep_ >= d->size) return;
@@ -537,7 +566,9 @@ APART u8* put_float(u8* w, f64 x, const format* f, i32* zero) {
     precision = 6;
   }
   i32 end = 0, exponent = 0;
-  if (type == 'r') {
+  if (type == 'f' && decimal_quick(&d, x, precision)) {
+    end = d.point + precision;
+  } else if (type == 'r') {
     decimal_shortest(&d, x);
     exponent = d.point <= -4 || d.point > 16;
   } else {
