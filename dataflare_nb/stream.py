@@ -326,11 +326,11 @@ class Stream:
 
     def draw(self) -> str:
         """Return the graph as text."""
-        return draw.text(self.graph.upstream([self.head]))
+        return draw.text(self.graph.upstream([self.head]), self.head)
 
     def mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
-        return draw.mermaid(self.graph.upstream([self.head]))
+        return draw.mermaid(self.graph.upstream([self.head]), self.head)
 
     def to_json(self, *, indent: int | None = None) -> bytes:
         """Return the graph as a JSON document."""
@@ -344,7 +344,7 @@ class Stream:
         return f"Stream({' -> '.join(path)}{f'.{side}' if side else ''})"
 
     def _repr_html_(self) -> str:
-        return draw.html(self.graph.upstream([self.head]))
+        return draw.html(self.graph.upstream([self.head]), self.head)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -13,12 +13,14 @@ from typing import Any, TextIO
 import polars as pl
 
 from .engine import Job
+from .engine.names import short_names
 from .errors import JobTimeout
 from .runtime.probe import Reading
 
 _BAR_EVERY, _LINE_EVERY = 0.1, 2.0
 _ALWAYS = ("stage", "in", "out", "late", "invalid", "balanced")
 _NARROWEST, _WIDEST = 80, 140
+_LONGEST_NAME = 40
 
 
 def follow(job: Job, *, total: int | None = None, out: TextIO | None = None) -> Reading:
@@ -55,8 +57,8 @@ def watermark(reading: Reading) -> dt.datetime | None:
 
 
 def ledger(job: Job) -> str:
-    """Return the ledger as text, without the columns that are zero all the way."""
-    frame = job.ledger()
+    """Return the ledger as text: what stages do for their ids, and without the columns that are zero all the way."""
+    frame = job.ledger().with_columns(pl.col("stage").replace(short_names(job.plan, longest=_LONGEST_NAME)))
     shown = [name for name in frame.columns if name in _ALWAYS or frame[name].sum()]
     return table(frame.select(shown))
 

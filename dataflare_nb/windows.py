@@ -97,6 +97,9 @@ class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return f"Duration({self.text!r})"
+
     def fixed_us(self, what: str) -> int:
         """Microseconds, a day being 24 hours. Months have no fixed length and are refused."""
         if self.months:
@@ -125,6 +128,8 @@ class Tumbling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="tum
     def __str__(self) -> str:
         return f"tumbling({self.size}{f', offset={self.offset}' if self.offset else ''})"
 
+    __repr__ = __str__
+
 
 class Hopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hopping"):
     """Windows of one size that start `every` so often: a row is in each one that covers it."""
@@ -135,6 +140,8 @@ class Hopping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hopp
 
     def __str__(self) -> str:
         return f"hopping({self.size}, every={self.every}{f', offset={self.offset}' if self.offset else ''})"
+
+    __repr__ = __str__
 
 
 class Cumulative(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="cumulative"):
@@ -147,6 +154,8 @@ class Cumulative(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     def __str__(self) -> str:
         return f"cumulative({self.max}, step={self.step}{f', offset={self.offset}' if self.offset else ''})"
 
+    __repr__ = __str__
+
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="session"):
     """Rows of one key that follow each other at a distance of at most `gap`."""
@@ -155,6 +164,8 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sess
 
     def __str__(self) -> str:
         return f"session({self.gap})"
+
+    __repr__ = __str__
 
 
 class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="count"):
@@ -165,12 +176,16 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="count"
     def __str__(self) -> str:
         return f"count({self.n})"
 
+    __repr__ = __str__
+
 
 class Global(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="global"):
     """One window over everything; it closes when the input ends."""
 
     def __str__(self) -> str:
         return "global_window()"
+
+    __repr__ = __str__
 
 
 WindowSpec: TypeAlias = Tumbling | Hopping | Cumulative | Session | Count | Global
@@ -184,6 +199,8 @@ class Every(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="every"
     def __str__(self) -> str:
         return f"every({self.period})"
 
+    __repr__ = __str__
+
 
 class AfterCount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="after_count"):
     """Early results each time a window of a key has gained this many rows."""
@@ -192,6 +209,8 @@ class AfterCount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="a
 
     def __str__(self) -> str:
         return f"after_count({self.n})"
+
+    __repr__ = __str__
 
 
 EarlySpec: TypeAlias = Every | AfterCount

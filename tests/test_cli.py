@@ -74,6 +74,7 @@ def test_run_runs_a_graph_document_and_shows_its_ledger(graph: Path, tmp_path: P
     assert pl.read_parquet(tmp_path / "large.parquet")["value"].to_list() == [2.0, 3.0]
     said = capsys.readouterr().out
     assert "balanced" in said
+    assert "read parquet" in said
     assert "numbers: 3 rows in" in said
     assert engine.job("numbers").status == "finished"
 
@@ -204,6 +205,12 @@ def test_every_command_has_help(command: list[str], capsys: Out) -> None:
         main([*command, "--help"])
     assert ended.value.code == 0
     assert len(capsys.readouterr().out) > 100
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "dataflare_nb", "--version"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stdout == f"dataflare {flare.__version__}\n"
 
 
 def test_the_version_is_that_of_the_package(capsys: Out) -> None:

@@ -50,6 +50,12 @@ def test_a_timedelta_is_read_to_the_microsecond(value: timedelta) -> None:
     assert Duration.of(read.text) == read
 
 
+def test_a_window_is_shown_as_it_was_asked_for() -> None:
+    assert repr(windows.tumbling("1d", offset="5h")) == "tumbling(1d, offset=5h)"
+    assert repr(windows.after_count(3)) == "after_count(3)"
+    assert repr(Duration.of("90s")) == "Duration('90s')"
+
+
 def test_a_duration_is_itself() -> None:
     assert Duration.of(Duration.of("5s")) == Duration.of("5s")
     assert not Duration.of("0s")

@@ -44,6 +44,10 @@ class MemoryBuffer:
         """Rows given up for newer ones."""
         return self._dropped
 
+    def __repr__(self) -> str:
+        more = f", {self._dropped:,} dropped" if self._dropped else ""
+        return f"<MemoryBuffer, {self._height:,} rows{more}>"
+
     def rows(self) -> pl.DataFrame:
         """Return the rows so far."""
         with self._lock:

@@ -23,6 +23,7 @@ from ..errors import (
     listing,
     located,
     nearest,
+    told,
 )
 from ..graph import Graph, node
 from ..runtime.channel import Channel
@@ -292,7 +293,8 @@ class Job:
         return figure(self)
 
     def __repr__(self) -> str:
-        return f"Job({self.name!r}, {self.status})"
+        why = f": {told(self.error)}" if self.status == FAILED and self.error is not None else ""
+        return f"Job({self.name!r}, {self.status}{why})"
 
     # Making and ending
 

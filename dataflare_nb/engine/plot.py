@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataflareError
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
+from .names import short_names
 
 if TYPE_CHECKING:
     from .job import Job
@@ -28,7 +29,6 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0
 INK, GREY, PALE = "#222222", "#666666", "#E4E4E4"
 _STATES = ((BUSY, "#0072B2", "white"), (BACKPRESSURED, "#E69F00", INK), (IDLE, PALE, INK))
 _UNITS = ((86_400e6, "days"), (3_600e6, "h"), (60e6, "min"), (1e6, "s"), (1e3, "ms"))
-_LONGEST_NAME = 30
 _WORTH_A_NUMBER = 0.06
 _MOST_POINTS = 60
 
@@ -44,7 +44,7 @@ class Picture(Figure):
 
 def figure(job: Job) -> Picture:
     """Return a figure of a running or ended job, drawn from `job.history`."""
-    names = _names(job)
+    names = short_names(job.plan)
     history = _thinned(list(job.history))
     picture = Picture(figsize=(9, 3.2 + 3 + 0.34 * len(names)), layout="constrained")
     heights = [2.4, 0.7 + 0.34 * len(names), 1.9]
@@ -71,19 +71,6 @@ def _title(job: Job, history: Sequence[Sample]) -> str:
     read = sum(last.rows_out[stage.id] for stage in job.plan.stages if stage.kind == "source")
     rate = read / last.elapsed if last.elapsed else 0.0
     return f"{job.name}: {job.status}, {read:,} rows read in {last.elapsed:.1f} s ({rate:,.0f} rows/s)"
-
-
-def _names(job: Job) -> dict[str, str]:
-    """Give each stage a short name: its own, or what it does; a number where two do the same."""
-    names: dict[str, str] = {}
-    for stage in job.plan.stages:
-        last = stage.nodes[-1]
-        given = not last.id.startswith(f"{last.kind}-")
-        name = last.id if given else stage.label
-        name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-        twins = (name if n == 1 else f"{name} {n}" for n in itertools.count(1))
-        names[stage.id] = next(twin for twin in twins if twin not in names.values())
-    return names
 
 
 def _thinned(history: Sequence[Sample]) -> Sequence[Sample]:

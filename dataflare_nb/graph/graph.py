@@ -90,6 +90,9 @@ class Graph:
         mine, theirs = ({key: _what(item) for key, item in graph.nodes.items()} for graph in (self, other))
         return mine == theirs
 
+    def __repr__(self) -> str:
+        return f"Graph({listing(self.nodes)})"
+
     def __hash__(self) -> int:
         return hash(frozenset(self.nodes))
 

@@ -113,6 +113,7 @@ def test_the_result_of_a_failed_job_is_its_error() -> None:
     with pytest.raises(errors.StageFailed, match="no"):
         job.result()
     assert job.peek().height == 0
+    assert repr(job).startswith(f"Job({job.name!r}, failed: stage map_batches-")
 
 
 @pytest.fixture

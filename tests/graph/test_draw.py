@@ -58,6 +58,35 @@ def test_side_outputs_are_marked() -> None:
     assert draw.text(graph.merge(HOURLY.select("origin").graph)) == SIDES
 
 
+def test_a_side_output_is_drawn_at_the_end() -> None:
+    assert HOURLY.late.draw() == FIRST_CELL + "\n-> [late]"
+    assert HOURLY.late.mermaid().splitlines()[-2:] == ['  n8["late"]', "  n7 -->|late| n8"]
+    text = "".join(page(HOURLY.late).text)
+    assert "hourly.late" in text
+    assert FIRST_CELL + "\n-> [late]" in text
+    assert "missed_start\xa0Datetime(us, America/New_York)" in text
+    both = FLIGHTS.filter(pl.col("dep_delay") > 0).union(FLIGHTS.filter(pl.col("dep_delay") < 0)).event_time("sched")
+    assert both.invalid.draw().splitlines()[-2:] == ["   -> event time sched", "   -> [invalid]"]
+
+
+def test_a_stage_shows_what_changes_and_unfolds_to_all_columns() -> None:
+    read = page(FLIGHTS.select("carrier", "dep_delay", "origin").filter(pl.col("dep_delay") > 0).drop("origin"))
+    assert read.seen.count("details") == 2
+    text = "".join(read.text)
+    assert "the same columns" in text
+    assert "without origin" in text
+    added = page(FLIGHTS.with_columns(far=pl.lit(True)))
+    assert "with far\xa0Boolean" in "".join(added.text)
+    assert "now dep_delay\xa0Float32" in "".join(page(FLIGHTS.cast({"dep_delay": pl.Float32})).text)
+    assert added.seen.count("summary") == 1
+
+
+def test_a_graph_shows_its_stages_in_short() -> None:
+    assert repr(HOURLY.graph).startswith("Graph(read-")
+    assert repr(HOURLY.graph).endswith(", hourly)")
+    assert len(repr(HOURLY.graph)) < 250
+
+
 def test_a_stream_shows_its_path() -> None:
     assert repr(HOURLY) == "Stream(read -> event_time -> filter -> udf -> wasm -> key_by -> window -> hourly)"
     assert repr(HOURLY.late).endswith("hourly.late)")
