@@ -14,7 +14,6 @@ import polars as pl
 from ..errors import BadOption, UdfError, listing, nearest
 from .apart import Apart
 from .columns import Slot
-from .compiler import compile_function
 from .kernel import Kernel
 from .kernel_plugin import save_plugin
 from .kernel_pool import KernelPool
@@ -94,6 +93,9 @@ class Udf:
         self._options = {"output": output, "on_error": on_error, "max_execution_time": max_execution_time}
         whole = read_signature(function, self.source, (output,) if isinstance(output, str) else output)
         self.signature: Signature = whole.fix(fixed or {})
+        # The compiler is imported with the first function.
+        from .compiler import compile_function
+
         self._compiled = compile_function(
             function,
             self.source,
