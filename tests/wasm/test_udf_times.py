@@ -296,7 +296,7 @@ def test_a_span_of_more_than_64_bits_overflows():
         ("return datetime.fromtimestamp(x).hour", "write datetime(1970, 1, 1) + timedelta(seconds=n)"),
         ("return date(2001, 2, 29).year", "this can never be computed: day is out of range for month"),
         ("return date(x, 2, 28).year", "`year` is a float and must be an int"),
-        ("return ZONED.hour", "`ZONED` is datetime; a compiled function sees numbers, texts, dates"),
+        ("return ZONED.hour", "`ZONED` is datetime; a compiled function sees numbers, dates, texts"),
         ("return t", "this is a datetime and must be a float"),
         ("return x if t else 0.0 if d - d in (s, s) else 1.0", "`in` looks into constants"),
         ("return -t", "`-` takes a number, not a datetime"),
