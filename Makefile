@@ -13,7 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 # Tests of every law, of what kills and of what floods take minutes; `make check` leaves them to `make test`.
 LONG := tests/laws tests/semantics/test_against_batch.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
-	tests/connectors/test_bounded_memory.py tests/wasm/test_udf_numbers.py tests/wasm/attacks
+	tests/connectors/test_bounded_memory.py tests/connectors/test_full_disk.py tests/wasm/test_udf_numbers.py \
+	tests/wasm/attacks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test check bench notebooks format clean

@@ -17,9 +17,9 @@ def test_a_diamond_ends_and_its_order_does_not_depend_on_the_workers(workers, la
     base = flare.from_frame(FRAME)
     few = base.filter(pl.col("n") % 1_000 == 0).with_columns(way=pl.lit("few"))
     many = base.with_columns(way=pl.lit("many"))
-    first = few.union(many).run(workers=1).wait(30).result()
+    first = few.union(many).run(workers=1).wait(60).result()
     assert first.height == 400_400
-    assert_frame_equal(few.union(many).run(workers=workers, latency=latency).wait(30).result(), first)
+    assert_frame_equal(few.union(many).run(workers=workers, latency=latency).wait(60).result(), first)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
