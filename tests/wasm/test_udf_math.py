@@ -34,8 +34,8 @@ APART = {
 """How many units in the last place a function may be from CPython's."""
 SAME = ["sqrt", "fabs", "degrees", "radians"]
 ONE = [*APART, *SAME]
-# log(x, base) divides two logs, as CPython does. Each is off by a unit at most, which is up to two units of the quotient,
-# and the quotient is rounded.
+# log(x, base) divides two logs, as CPython does. Each is off by a unit at most, which is up to two units of the
+# quotient, and the quotient is rounded.
 TWO = {"pow": 1, "atan2": 1, "hypot": 0, "fmod": 0, "copysign": 0, "log": 5}
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, 10.0, 1000.0, -1000.0, math.inf, -math.inf, math.nan]
 SPECIAL += [5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1.7976931348623157e308, 1e-20, 1e20]
