@@ -6,8 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -31,7 +30,7 @@ from ..runtime.host import Host
 from ..runtime.metrics import Shares
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan, StagePlan
-from ..runtime.probe import Reading, ledger, metrics, plugins
+from ..runtime.probe import Reading, Swap, ledger, metrics, plugins, swaps
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
 from ..signature import public
@@ -39,7 +38,9 @@ from ..types import NEVER, Batch, Clock
 from .reading import Sample, newest_time, reading, sampled
 from .report import WindowReport
 from .scheduler import Scheduler
-from .stage import Stage, Work
+from .stage import Stage
+from .swap import guests, swap
+from .visit import visiting
 
 log = logging.getLogger("dataflare_nb")
 
@@ -186,6 +187,21 @@ class Job:
         """Go on reading."""
         self._set_paused(False)
 
+    def swap(self, stage: str, new: Any, *, timeout: float = 60.0) -> Swap:
+        """Let a stage go on with another plugin, or another compiled function, between two batches of it.
+
+        Each row is worked on by one version, and none is lost. What comes out must keep its schema. It waits, at most
+        `timeout` seconds, until the batches that the old version has begun are through. The graph stays as it was
+        described; `job.swaps()` and the ledger say from which row on which version ran.
+        """
+        with located("swap"):
+            found = guests(self.plan, self._stages, stage)
+            if self._outcome is not None:
+                raise JobStopped(f"job {self.name} is {self._outcome}")
+            if self._scheduler.on_worker():
+                raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
+            return swap(self.name, self.graph, found, new, self._scheduler, patience=timeout)
+
     # Looking
 
     def result(self, name: str | None = None) -> pl.DataFrame:
@@ -260,6 +276,10 @@ class Job:
         """Return one row per stage and plugin: calls, rows, seconds, memory peak, errors."""
         return plugins(self.read())
 
+    def swaps(self) -> pl.DataFrame:
+        """Return one row for each version that took over from another: stage, before, after, first row, time."""
+        return swaps(self.read())
+
     def ledger(self) -> pl.DataFrame:
         """Return for each stage where its rows are; see `dataflare_nb.runtime.probe.ledger` for the columns."""
         return ledger(self.read())
@@ -272,7 +292,7 @@ class Job:
         """
         with located("explain_window"):
             found = self._windowed(stage)
-            with self._reserved(found):
+            with visiting(self._scheduler, found, _PATIENCE):
                 return WindowReport.of(self.graph, found, key, at)
 
     def _windowed(self, stage: str | None) -> Stage:
@@ -409,24 +429,6 @@ class Job:
         with self._scheduler.changed:
             self._scheduler.paused = paused
             self._scheduler.changed.notify_all()
-
-    @contextmanager
-    def _reserved(self, stage: Stage) -> Iterator[None]:
-        """Keep the workers out of a stage, to look into its state."""
-        deadline = time.monotonic() + _PATIENCE
-        visit = Work(stage, -1)
-        with self._scheduler.changed:
-            while stage.running:
-                if time.monotonic() > deadline:
-                    raise JobTimeout(f"stage {stage.id} was busy for {_PATIENCE:.0f} s; ask again")
-                self._scheduler.changed.wait(0.05)
-            stage.running.append(visit)
-        try:
-            yield
-        finally:
-            with self._scheduler.changed:
-                stage.running.remove(visit)
-                self._scheduler.changed.notify_all()
 
     def _remember(self, *, last: bool = False) -> None:
         now = time.monotonic()

@@ -67,6 +67,7 @@ def reading(stage: Stage, now: float, newest: int | None) -> NodeReading:
         exact=all(isinstance(item, _EXACT) for item in stage.plan.nodes),
         stateful=isinstance(stage.plan.nodes[-1], node.Aggregate),
         counters=stage.own_counters(),
+        swaps=tuple(stage.swaps),
     )
 
 

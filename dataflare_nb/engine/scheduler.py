@@ -181,6 +181,7 @@ class Scheduler:
         """Tell whether there is work that another worker should be woken for."""
         return any(
             not stage.ended
+            and not stage.visited
             and (stage.parallel or not stage.running)
             and (stage.source is not None or any(len(channel) for channel in stage.inputs))
             and self._worth(stage)
@@ -211,7 +212,7 @@ class Scheduler:
         return None
 
     def _take(self, stage: Stage, now: float) -> Work | None:
-        if stage.ended or (stage.running and not stage.parallel):
+        if stage.ended or stage.visited or (stage.running and not stage.parallel):
             return None
         if stage.source is not None:
             return self._take_poll(stage, now)

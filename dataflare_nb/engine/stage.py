@@ -17,6 +17,7 @@ from ..runtime.host import Host
 from ..runtime.metrics import Counters, Histogram, Shares
 from ..runtime.packet import Packet
 from ..runtime.plan import StagePlan
+from ..runtime.probe import Swap
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
 from ..types import NEVER, End, EventTime, Side, Watermark
@@ -133,6 +134,9 @@ class Stage:
     empty_polls: int = 0
     turn_seconds: float = math.inf
     """What a turn takes of late; infinite before the first."""
+    visited: bool = False
+    """Somebody looks into the stage or changes it; no work is taken on meanwhile."""
+    swaps: list[Swap] = field(default_factory=list)
     ended: bool = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
@@ -32,6 +32,7 @@ from ..windows import Count, Cumulative, Hopping, Session
 from . import plugins
 from .packet import WHOLE
 
+Guest: TypeAlias = WasmStage | UdfStage
 DEFAULT_QUANTUM = 65_536
 UNTIMED_QUANTUM = 1 << 22
 """Rows of a split between two words about time, where event time is read and where it is not."""
@@ -243,19 +244,21 @@ def _operator(graph: Graph, draft: _Draft) -> Callable[[], Operator]:
             return lambda: _window_operator(graph, last, edge)
         case node.MapBatches(function=key, schema=schema):
             return lambda: MapBatches(blobs[key], dtypes.from_json(schema))
-        case node.Udf(udf=key):
-            mode: Literal["column", "filter"] = "column" if last.outputs or last.output else "filter"
-            return lambda: UdfStage(
-                blobs[key], last.args, last.output, outputs=last.outputs, mode=mode, on_error=last.on_error
-            )
-        case node.Wasm():
-            columns = last.columns or ()
-            return lambda: WasmStage(blobs[last.plugin], columns=columns, output=last.output, on_error=last.on_error)
+        case node.Udf(udf=key) | node.Wasm(plugin=key):
+            return lambda: guest(last, blobs[key])
         case node.Union():
             return Pass
         case _:
             nodes = tuple(draft.nodes)
             return lambda: Columns(nodes, blobs)
+
+
+def guest(item: node.Udf | node.Wasm, blob: Any) -> Guest:
+    """Return the operator of a node that runs a plugin or a compiled function, with this one or another."""
+    if isinstance(item, node.Wasm):
+        return WasmStage(blob, columns=item.columns or (), output=item.output, on_error=item.on_error)
+    mode: Literal["column", "filter"] = "column" if item.outputs or item.output else "filter"
+    return UdfStage(blob, item.args, item.output, outputs=item.outputs, mode=mode, on_error=item.on_error)
 
 
 def _aggregation(graph: Graph, item: node.Aggregate, edge: Edge) -> Aggregation:

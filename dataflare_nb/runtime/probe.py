@@ -16,6 +16,20 @@ PLUGIN_COUNTS = ("calls", "rows_in", "rows_out", "us", "memory_peak", "errors")
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """A version of a plugin or compiled function that took over from another in a running stage.
+
+    `row` is the first row of the stage's input that the new one was given, counted from 0.
+    """
+
+    stage: str
+    before: str
+    after: str
+    row: int
+    at: EventTime
+
+
+@dataclass(frozen=True, slots=True)
 class NodeReading:
     """One stage. Rows and bytes since the start; `busy`, `idle` and `backpressured` sum to 1; latency in seconds,
     from the poll of a batch to the end of the stage; event times in microseconds, None when not known."""
@@ -45,6 +59,7 @@ class NodeReading:
     """Every row that goes in comes out, or goes to a side output."""
     stateful: bool
     counters: Mapping[str, int] = field(default_factory=dict)
+    swaps: tuple[Swap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +89,12 @@ def ledger(reading: Reading) -> pl.DataFrame:
 
     `in + created = out + filtered + aggregated + late + invalid + in_flight + held`, and `balanced` says whether that
     holds. What a windowed aggregation has let go of is counted by its state, not derived, and a stage that must not
-    lose or make rows is not balanced when it does. `in` of a source is what it has read.
+    lose or make rows is not balanced when it does. `in` of a source is what it has read. `swapped_at` is the first
+    row of its input that the present version of a stage was given, null if the job began with that.
     """
-    rows = [_entry(node) for node in reading.nodes.values()]
+    rows = [(*_entry(node), node.swaps[-1].row if node.swaps else None) for node in reading.nodes.values()]
     counts = ("in", "created", "out", "filtered", "aggregated", "late", "invalid", "in_flight", "held")
-    schema = {"stage": pl.String, **dict.fromkeys(counts, pl.Int64), "balanced": pl.Boolean}
+    schema = {"stage": pl.String, **dict.fromkeys(counts, pl.Int64), "balanced": pl.Boolean, "swapped_at": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -157,3 +173,12 @@ def plugins(reading: Reading) -> pl.DataFrame:
     ]
     frame = pl.DataFrame(table, schema=schema, orient="row")
     return frame.with_columns(seconds=pl.col("us") / 1e6).drop("us")
+
+
+def swaps(reading: Reading) -> pl.DataFrame:
+    """Return one row for each version that took over from another, in the order in which they did."""
+    texts = dict.fromkeys(("stage", "before", "after"), pl.String())
+    schema = pl.Schema({**texts, "row": pl.Int64(), "at": pl.Datetime("us")})
+    found = [swap for node in reading.nodes.values() for swap in node.swaps]
+    rows = [(swap.stage, swap.before, swap.after, swap.row, swap.at) for swap in found]
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("at", maintain_order=True)
