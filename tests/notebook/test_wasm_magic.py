@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -278,3 +279,11 @@ def test_importing_the_package_does_not_import_ipython() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_the_cell_in_the_documents_is_one(shell: Shell) -> None:
+    needs("zig")
+    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    cell = textwrap.dedent(text[text.index("    %%wasm scaled") : text.index("\n\n    stream.wasm(scaled")])
+    assert shell.run(cell).error is None
+    assert shell.run("stream.wasm(scaled, column='x').collect()['scaled'].to_list()").value == [4.5, None, -6.0]
