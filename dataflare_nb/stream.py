@@ -177,6 +177,8 @@ class Stream:
     def union(self, *others: Stream) -> Stream:
         """Put streams of one schema together. Of bounded inputs the order is always the same.
 
+        At most 1,024 streams, each counted as often as it comes; `from_frames` and globs read any number as one.
+
         >>> import dataflare_nb as flare
         >>> one, two = (flare.from_frame(pl.DataFrame({"a": [n]})) for n in (1, 2))
         >>> one.union(two).collect()["a"].to_list()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -761,6 +762,15 @@ mistake(
     "another order",
 )
 mistake("union with a frame", lambda: CLICKS.union(FRAME), errors.WrongType, "union", "not a Stream", "from_frame")
+mistake(
+    "a union with itself, again and again",
+    lambda: functools.reduce(lambda stream, _: stream.union(stream), range(14), CLICKS),
+    errors.BadOption,
+    "union",
+    "puts 2,048 streams together",
+    "the most is 1,024",
+    "flare.from_frames",
+)
 mistake("union with nothing", lambda: CLICKS.union(), errors.BadOption, "union", "another stream")
 mistake(
     "union of streams with stages of one name",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import dtypes
-from ..errors import BadWindow, GraphFormat, UnknownColumn, WrongType, listing, nearest
+from ..errors import BadOption, BadWindow, GraphFormat, UnknownColumn, WrongType, listing, nearest
 from . import node
 from .aggregation import aggregate
 from .asking import at, refuse_patterns
@@ -15,6 +15,9 @@ from .columns import column_step
 from .functions import map_batches, udf, wasm
 from .schema import Edge
 from .windowing import event_time, key_by, window
+
+MOST_WAYS = 1_024
+"""How many streams can be put together. Each is a way of its own, which has its place in the order of the result."""
 
 
 def edge_of(item: node.AnyNode, inputs: Sequence[Edge], blobs: Mapping[str, Any]) -> Edge:
@@ -89,7 +92,13 @@ def _union(item: node.Union, inputs: Sequence[Edge]) -> Edge:
     time = first.event_time if len(times) == 1 else None
     lost = "" if time or times == {None} else f"the inputs of {at(item)} do not agree on the event time"
     keys = first.keys if all(edge.keys == first.keys for edge in inputs) else ()
-    return Edge(first.schema, all(e.bounded for e in inputs), time, lost or first.time_lost, keys)
+    ways = sum(edge.ways for edge in inputs)
+    if ways > MOST_WAYS:
+        raise BadOption(
+            f"{at(item)} puts {ways:,} streams together, each counted as often as it comes; the most is {MOST_WAYS:,}. "
+            "Read many files by one glob and many frames by flare.from_frames([...])"
+        )
+    return Edge(first.schema, all(e.bounded for e in inputs), time, lost or first.time_lost, keys, ways=ways)
 
 
 def _closed(item: node.AnyNode, edge: Edge) -> Edge:

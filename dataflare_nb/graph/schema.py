@@ -20,7 +20,10 @@ class TimeRef:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What flows out of a node: its columns and what is known of time, keys and windows."""
+    """What flows out of a node: its columns and what is known of time, keys and windows.
+
+    `ways` is how many streams were put together in it, each counted as often as it comes.
+    """
 
     schema: Schema
     bounded: bool = True
@@ -30,10 +33,11 @@ class Edge:
     keys_lost: str = ""
     window: node.Window | None = None
     sides: Mapping[str, Schema] = field(default_factory=dict)
+    ways: int = 1
 
     def side(self, tag: str) -> Edge:
         """Return the edge of a side output."""
-        return Edge(self.sides[tag], bounded=self.bounded)
+        return Edge(self.sides[tag], bounded=self.bounded, ways=self.ways)
 
 
 def carry(edge: Edge, schema: Schema, kept: Mapping[str, str], at: str) -> Edge:
@@ -55,4 +59,5 @@ def carry(edge: Edge, schema: Schema, kept: Mapping[str, str], at: str) -> Edge:
         keys=tuple(kept[key] for key in keys),
         keys_lost=keys_lost,
         window=edge.window,
+        ways=edge.ways,
     )

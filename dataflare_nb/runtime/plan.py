@@ -319,10 +319,15 @@ def _time_below(graph: Graph, read: node.Read) -> tuple[int | None, int | None, 
 
 
 def _below(graph: Graph, node_id: str) -> Iterable[AnyNode]:
-    for consumer, _, _ in graph.consumers(node_id):
-        yield consumer
-        if not isinstance(consumer, node.EventTime):
-            yield from _below(graph, consumer.id)
+    waiting, seen = [node_id], {node_id}
+    while waiting:
+        for consumer, _, _ in graph.consumers(waiting.pop()):
+            if consumer.id in seen:
+                continue
+            seen.add(consumer.id)
+            yield consumer
+            if not isinstance(consumer, node.EventTime):
+                waiting.append(consumer.id)
 
 
 def _check_complete(graph: Graph) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import polars as pl
 import pytest
 
@@ -117,3 +119,24 @@ def test_the_ledger_of_every_window_is_exact_while_a_job_runs(window):
         for number in range(12):
             feed.give(at(number * 3, max(0, number * 3 - 20), k=["a", "b"])).settle()
             assert job.ledger()["balanced"].all(), job.ledger()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_stream_that_meets_itself_again_and_again_comes_copy_after_copy_and_balances(workers):
+    frame = pl.DataFrame({"n": [1, 2, 3]})
+    stream = functools.reduce(lambda each, _: each.union(each), range(6), flare.from_frame(frame))
+    job = stream.run(workers=workers).wait(60)
+    assert job.result()["n"].to_list() == [1, 2, 3] * 64
+    assert job.ledger()["balanced"].all()
+    counted = stream.key_by("n").window(flare.global_window()).agg(times=pl.len()).collect(workers=workers)
+    assert sorted(counted.rows()) == [(1, 64), (2, 64), (3, 64)]
+
+
+def test_results_of_windows_may_be_doubled_anew():
+    def doubled(stream: flare.Stream) -> flare.Stream:
+        return functools.reduce(lambda each, _: each.union(each), range(8), stream)
+
+    frame = flare.from_frame(pl.DataFrame({"n": [1, 2, 3]}))
+    counted = doubled(frame).window(flare.global_window()).agg(times=pl.len())
+    assert counted.edge.ways == 1
+    assert doubled(counted).collect()["times"].to_list() == [3 * 256] * 256
