@@ -33,7 +33,7 @@ def _pieces(ex: Expressions, node: ast.JoinedStr) -> Iterator[Value]:
                 yield constant_text(ex, text, part)
             case ast.FormattedValue(value=inner, conversion=conversion, format_spec=spec):
                 if conversion not in (-1, ord("s")):
-                    raise ex.source.error(part, f"`!{chr(conversion)}` is not compiled; leave it out, or write !s")
+                    raise ex.source.error(inner, f"`!{chr(conversion)}` is not compiled; leave it out, or write !s")
                 value = ex.value(inner)
                 if conversion != -1:
                     value = to_text(ex, inner, value)

@@ -74,8 +74,11 @@ class Udf:
     None if one that is not optional is None.
 
     Numbers mean what they mean in CPython, bit for bit, except that an int has 64 bits: a result beyond them
-    is an OverflowError, never a wrong number. What a global or a closure holds is read once, when the function
-    is decorated.
+    is an OverflowError, never a wrong number. Where CPython asks the machine's C library (`math.exp`, `sin`, `**`
+    of floats ...), the result is the double nearest to the true value nearly always and never the second next,
+    the same on every machine; a negative number to a fractional power is a ValueError. Text means what it means in
+    CPython with Unicode 14. docs/udf.md lists every exception. What a global or a closure holds is read once, when
+    the function is decorated. A text in a call is the name of a column; `.function` is the Python function itself.
     """
 
     def __init__(

@@ -164,7 +164,7 @@ TEXTS = [
     ("return f'{x}'", "f'{x}'", "this is a str and must be a float; convert it with float(...)"),
     ("return float(f'{x:y}')", "x", "Unknown format code 'y' for object of type 'float'"),
     ("return float(f'{n:.2d}')", "n", "Precision not allowed in integer format specifier"),
-    ("return float(f'{x!r}')", "f'{x!r}'", "`!r` is not compiled; leave it out, or write !s"),
+    ("return float(f'{x!r}')", "x", "`!r` is not compiled; leave it out, or write !s"),
     ("return float('a' + x)", "'a' + x", "`+` does not take a str and a float; convert with str(...), float(...)"),
     ("return float('a' * x)", "'a' * x", "`*` does not take a str and a float"),
     ("return float('%s' % x)", "'%s' % x", "`%` does not format here; write an f-string"),

@@ -229,6 +229,7 @@ def near_halves(draw: st.DrawFn) -> str:
 
 
 DECIMALS = st.from_regex(r"\s?[-+]?(\d{1,25}(_\d{1,3})?)?\.?\d{0,25}([eE][-+]?\d{1,3})?\s?", fullmatch=True)
+DECIMALS = DECIMALS.filter(lambda s: all(map(known_alike, s)))
 
 
 @settings(max_examples=200, deadline=None)
