@@ -77,6 +77,16 @@ def rows(*numbers: int) -> pl.DataFrame:
     return pl.DataFrame({"i": numbers, "x": [float(n) for n in numbers]})
 
 
+def give(feed: testing.Feed, job: flare.Job, frame: pl.DataFrame) -> None:
+    """Give rows and wait until they are through, however many workers there are."""
+    wanted = job.result().height + frame.height
+    feed.give(frame)
+    deadline = time.monotonic() + 60
+    while job.result().height < wanted:
+        assert time.monotonic() < deadline, "the rows do not come"
+        time.sleep(0.005)
+
+
 def versions(frame: pl.DataFrame) -> list[float]:
     """Return for each row, in order, by what its number was multiplied."""
     return (frame["y"] / frame["x"]).to_list()
@@ -134,11 +144,11 @@ def test_many_swaps_under_way_lose_no_row_and_give_none_to_both(workers: int) ->
 def test_a_compiled_function_is_swapped_too(workers: int) -> None:
     feed = fed()
     job = feed.stream.with_columns(y=plus_one("x")).named("add").run(workers=workers)
-    feed.give(rows(1, 2)).settle()
+    give(feed, job, rows(1, 2))
     assert job.swap("add", plus_two).row == 2
-    feed.give(rows(3)).settle()
+    give(feed, job, rows(3))
     assert job.swap("add", plus_one.kernel).row == 3
-    feed.give(rows(4)).settle()
+    give(feed, job, rows(4))
     assert job.result()["y"].to_list() == [2.0, 3.0, 5.0, 5.0]
 
 
@@ -178,19 +188,20 @@ def test_a_batch_that_is_under_way_is_finished_by_the_version_that_took_it() -> 
     swap = job.swap("scale", times(3))
     feed.give(rows(3))
     gate.set()
-    feed.settle()
+    give(feed, job, rows(4))
     assert swap.row == 2
-    assert versions(job.result()) == [2, 2, 3]
+    found = job.drain(60).result()
+    assert versions(found) == [2, 2, 3, 3]
 
 
 def test_a_swap_works_while_the_job_is_paused() -> None:
     feed = fed()
     job = feed.stream.wasm(times(2), column="x").named("scale").run(workers=2)
-    feed.give(rows(1)).settle()
+    give(feed, job, rows(1))
     job.pause()
     assert job.swap("scale", times(3)).row == 1
     job.resume()
-    feed.give(rows(2)).settle()
+    give(feed, job, rows(2))
     assert versions(job.result()) == [2, 3]
 
 
@@ -223,7 +234,7 @@ def test_a_stage_that_stays_busy_is_left_as_it_is(within) -> None:
 def test_a_version_with_another_schema_is_refused_and_the_difference_named() -> None:
     feed = fed()
     job = feed.stream.wasm(times(2), column="x").named("scale").run(workers=1)
-    added = feed.stream.with_columns(y=plus_one("x")).named("add").run(workers=1)
+    added = fed().stream.with_columns(y=plus_one("x")).named("add").run(workers=1)
     words = "cannot go on with {} [0-9a-f]{{12}}, because its schema would change: {}; start another job"
     with pytest.raises(WrongType, match=words.format("times", r"it would lose `y`, it would add `z` \(Float64\)")):
         job.swap("scale", times(3, column="z"))
@@ -281,10 +292,9 @@ def test_only_stages_that_run_webassembly_are_swapped() -> None:
         job.swap("scale", plus_one)
     with pytest.raises(WrongType, match="stage `scale` runs a plugin, and 3 is none"):
         job.swap("scale", 3)
-    other = feed.stream.with_columns(y=plus_one("x")).named("add").run(workers=1)
+    other = fed().stream.with_columns(y=plus_one("x")).named("add").run(workers=1)
     with pytest.raises(WrongType, match=r"runs a compiled function, and Plugin.* is none; put @flare.udf over it"):
         other.swap("add", times(3))
-    feed.end()
 
 
 def test_a_job_that_has_ended_swaps_nothing() -> None:
