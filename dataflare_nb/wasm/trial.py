@@ -15,6 +15,8 @@ from .. import dtypes
 from ..errors import GraphFormat, WasmConfiguration, WasmError
 from .abi import FUNCTIONS, PluginType
 from .alone import Alone
+from .kernel import read_facts
+from .kernel_plugin import is_kernel
 from .plugin import Plugin
 from .samples import frames, mutated
 from .session import Session
@@ -49,10 +51,12 @@ class Example:
 
 
 def inputs(plugin: Plugin) -> pl.Schema | None:
-    """Return the columns that `metadata.inputs` says a plugin takes, None if it says nothing."""
+    """Return the columns that `metadata.inputs` says a plugin takes, or its function; None if neither says."""
     told = plugin.config.metadata.get("inputs")
     if told is None:
-        return None
+        if not is_kernel(plugin.module):
+            return None
+        return pl.Schema({slot.name: slot.dtype for slot in read_facts(plugin.module).params})
     try:
         return dtypes.from_json(told)
     except (GraphFormat, AttributeError, TypeError) as error:

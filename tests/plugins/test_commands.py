@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import dataflare_nb as flare
 from dataflare_nb.cli import main
 
 from .helpers import PLUGINS, needs
@@ -26,6 +27,11 @@ DF_PROCESS(batch) {
   return df_return(&out, 1);
 }
 """
+
+
+@flare.udf
+def quotient(a: float, b: float) -> float:
+    return a / b
 
 
 @pytest.fixture
@@ -175,6 +181,15 @@ def test_check_without_inputs_says_what_was_left_out(folder: Path, capsys: Out) 
     assert code == 0
     assert "example   none in metadata.example" in out
     assert "rows      not tried; say in metadata.inputs what it takes" in out
+
+
+def test_check_knows_what_a_compiled_function_takes(tmp_path: Path, capsys: Out) -> None:
+    quotient.save(tmp_path / "quotient")
+    code, out, _ = run(capsys, "check", tmp_path / "quotient")
+    assert code == 0
+    assert "type      Processor (a compiled Python function)" in out
+    assert re.search(r"rows      1,3\d\d in \d\d frames", out)
+    assert re.search(r"\d+ refused: .*ZeroDivisionError", out)
 
 
 def test_check_counts_what_a_plugin_refuses(tmp_path: Path, capsys: Out) -> None:
