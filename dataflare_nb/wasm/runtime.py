@@ -165,8 +165,7 @@ class Loaded:
 
     def alive(self) -> None:
         """Start an instance, or raise what keeps it from starting."""
-        with self._session.pool.guest() as guest:
-            guest.call("df_abi_version")
+        self._session.start()
 
     def call(self, function: str, args: Any, output: Output | None) -> Any:
         """Call one of the exports of the seed."""
@@ -179,7 +178,7 @@ class Loaded:
             raise WasmRuntimeError(f"output={output!r} is not 'json' or 'frame'", plugin=self.plugin.name)
         if self._closed:
             raise WasmRuntimeError("it was unloaded", plugin=self.plugin.name)
-        if function == "plugin_init":
+        if function == "plugin_init" and not self._session.computes:
             return self._initialize(args)
         if not self._session.exports(function):
             raise WasmRuntimeError(
@@ -190,6 +189,9 @@ class Loaded:
         if function == "plugin_cleanup":
             return self._use(lambda guest, call: self._session.checked(guest, guest.call(function), call), last=True)
         as_frame = output == "frame" if output is not None else isinstance(args, pl.DataFrame)
+        if self._session.computes:
+            answer = self._session.call(self._frame(args))
+            return answer if as_frame else self._rows(answer, function)
         if function == FUNCTIONS[PluginType.SOURCE]:
             return self._use(lambda guest, call: self._read(guest, call, as_frame))
         if function == FUNCTIONS[PluginType.AGGREGATOR]:

@@ -93,8 +93,24 @@ class Session:
         self._know()
         return name in self._exports
 
+    @property
+    def computes(self) -> bool:
+        """Whether this is a compiled function, which takes its columns and knows no format."""
+        return self._kernel is not None
+
+    def start(self) -> None:
+        """Start an instance, or raise what keeps it from starting."""
+        with self.pool.guest() as guest:
+            if self._kernel is None:
+                guest.call("df_abi_version")
+
     def _know(self) -> None:
-        if self._takes is None:
+        if self._takes is not None:
+            return
+        if self._kernel is not None:
+            self.start()
+            self._exports, self._takes = frozenset({self.function}), 0
+        else:
             with self.pool.guest() as guest:
                 self._exports = frozenset(name for name in KNOWN if guest.has(name))
                 self._takes = guest.call("df_formats") & FORMATS

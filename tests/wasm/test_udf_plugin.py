@@ -19,6 +19,7 @@ from dataflare_nb.errors import (
     WasmConfiguration,
     WasmMemoryLimit,
     WasmPluginLoad,
+    WasmRuntimeError,
     WasmTimeout,
 )
 from dataflare_nb.wasm import Kernel, Plugin, Session, udf
@@ -158,3 +159,32 @@ def test_the_text_names_the_lines_and_is_the_module(name: str):
     module = bytes(wasmtime.wat2wasm(text))
     assert function.wasm_bytes.startswith(module)
     assert Kernel.load(function.wasm_bytes).facts.name == name
+
+
+def test_a_saved_function_is_called_by_hand(tmp_path: Path):
+    with flare.wasm.WasmRuntime() as runtime:
+        pairs = runtime.load_plugin(pair.save(tmp_path / "pair"))
+        rows = [{"dep": 4.0, "arr": 1.0}, {"dep": 5, "arr": 9}, {"dep": 6.0, "arr": None}]
+        answer = runtime.call_function(pairs, "process_data", rows)
+        assert [list(row.values()) for row in answer] == [[3.0, None], [-4.0, 9], [None, None]]
+        frame = FRAME.select("dep", "arr").head(3)
+        as_frame = runtime.call_function(pairs, "process_data", frame)
+        assert as_frame.rows() == [(3.0, None), (-4.0, 9), (None, None)]
+        for function in ("plugin_init", "plugin_cleanup", "filter_data"):
+            with pytest.raises(WasmRuntimeError, match=f"does not export `{function}`; it is a Processor"):
+                runtime.call_function(pairs, function, [{}])
+        with pytest.raises(WasmConfiguration, match="it takes dep, arr and was given dep"):
+            runtime.call_function(pairs, "process_data", [{"dep": 1.0}])
+        assert (runtime.stats()[pairs].rows_in, runtime.stats()[pairs].rows_out, runtime.stats()[pairs].errors) == (
+            7,
+            6,
+            1,
+        )
+        lates = runtime.load_plugin(late.save(tmp_path / "late", kind="Filter"))
+        assert runtime.call_function(lates, "filter_data", [{"dep": 5.0}, {"dep": 4.0}]) == [True, False]
+
+
+def test_a_saved_function_is_a_component(tmp_path: Path):
+    with flare.wasm.WasmComponentManager() as manager:
+        manager.register_component(flare.wasm.WasmComponentConfig(name="pair", plugin=pair.save(tmp_path / "pair")))
+        assert manager.health("pair").ok
