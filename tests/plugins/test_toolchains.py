@@ -58,7 +58,9 @@ def test_a_plugin_of_a_dozen_lines_works_and_is_built_once(language: str) -> Non
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_mistake_is_shown_with_its_line_and_a_caret(language: str) -> None:
+def test_a_mistake_is_shown_with_its_line_and_a_caret(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     right, wrong, line, why, marked = MISTAKES[language]
     assert CELLS[language].count(right) == 1
     text = CELLS[language].replace(right, wrong)

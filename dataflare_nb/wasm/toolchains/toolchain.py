@@ -119,6 +119,8 @@ def failed(refused: Refused, sources: Iterable[SourceFile], language: str, name:
 def run(found: Found, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a compiler in a folder, without colours and in English."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "NO_COLOR": "1", **found.environment}
+    # Some compilers, AssemblyScript's among them, colour what they say wherever CI is set.
+    environment.pop("CI", None)
     try:
         return subprocess.run(
             [*found.command, *arguments],
