@@ -25,6 +25,7 @@ from ..errors import (
     told,
 )
 from ..graph import Graph, node
+from ..interrupts import Latch
 from ..runtime.channel import Channel
 from ..runtime.host import Host
 from ..runtime.metrics import Shares
@@ -78,7 +79,7 @@ class Job:
         self._outcome: str | None = None
         self._begun = False
         self._keeps = False
-        self._finished = threading.Event()
+        self._finished = Latch()
         self._finishing = threading.Lock()
         self._stages: dict[str, Stage] = {}
         self.history: deque[Sample] = deque(maxlen=_HISTORY)
@@ -171,7 +172,7 @@ class Job:
         """Read no more, let all windows fire and all sinks commit, then end."""
         if self._scheduler.on_worker():
             raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
-        with self._scheduler.changed:
+        with self._scheduler.lock:
             self._scheduler.draining = True
             self._scheduler.changed.notify_all()
         self.wait(timeout)
@@ -426,7 +427,7 @@ class Job:
     def _set_paused(self, paused: bool) -> None:
         if self._outcome is not None:
             raise JobStopped(f"job {self.name} is {self._outcome}")
-        with self._scheduler.changed:
+        with self._scheduler.lock:
             self._scheduler.paused = paused
             self._scheduler.changed.notify_all()
 

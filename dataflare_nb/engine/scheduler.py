@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from ..errors import JobError, JobStopped, StageFailed
+from ..interrupts import HeldBack
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 from ..runtime.pace import Pace
 from ..runtime.packet import Packet
@@ -43,6 +44,7 @@ class Scheduler:
         self.stages = stages
         self.clock = clock
         self.pace = pace
+        # Taken by `with self.lock`, never by `with self.changed`: only the former survives an interrupt at any moment.
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.paused = False
@@ -65,7 +67,7 @@ class Scheduler:
 
     def start(self) -> None:
         """Start the workers."""
-        with _starting:
+        with _starting, HeldBack():
             before = threading.stack_size(STACK_BYTES)
             try:
                 self._alive = self._workers
@@ -78,12 +80,12 @@ class Scheduler:
 
     def wake(self) -> None:
         """Let every worker look again."""
-        with self.changed:
+        with self.lock:
             self.changed.notify_all()
 
     def stop(self) -> list[str]:
         """Stop the workers and return the stages that would not."""
-        with self.changed:
+        with self.lock:
             self.stopping = True
             self.changed.notify_all()
         return self._halt()
@@ -117,7 +119,7 @@ class Scheduler:
 
     def _join(self, deadline: float) -> None:
         for thread in self._threads:
-            if thread is not threading.current_thread() and _launched(thread):
+            if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _abandon(self) -> None:
@@ -137,7 +139,7 @@ class Scheduler:
             with self.lock:
                 self.error = self.error or JobError(f"job {self.name} broke: {type(error).__name__}: {error}")
                 self.error.__cause__ = self.error.__cause__ or error
-        with self.changed:
+        with self.lock:
             me = threading.get_ident()
             for stage in self.stages:
                 stage.running = [work for work in stage.running if work.thread != me]
@@ -154,7 +156,7 @@ class Scheduler:
         done: Done | None = None
         work: Work | None = None
         while True:
-            with self.changed:
+            with self.lock:
                 if work is not None and done is not None:
                     self._publish(work, done)
                 work = self._next()
@@ -383,7 +385,7 @@ class Scheduler:
                 channel.capacity_rows = self.pace.capacity
 
     def _failed(self, work: Work, error: BaseException) -> None:
-        with self.changed:
+        with self.lock:
             if work in work.stage.running:
                 work.stage.running.remove(work)
                 work.stage.given_up += work.rows
@@ -435,15 +437,6 @@ class Scheduler:
                 waiting = stage.source is not None or any(len(channel) for channel in stage.inputs)
                 state = BACKPRESSURED if waiting and not stage.room() else IDLE
             stage.shares.switch(state, now)
-
-
-def _launched(thread: threading.Thread) -> bool:
-    """Tell whether a thread runs or has run. One whose start was interrupted may need a moment to show."""
-    for _ in range(50):
-        if thread.ident is not None:
-            return True
-        time.sleep(0.001)
-    return False
 
 
 def default_workers() -> int:

@@ -134,7 +134,7 @@ class Stage:
     empty_polls: int = 0
     turn_seconds: float = math.inf
     """What a turn takes of late; infinite before the first."""
-    visited: bool = False
+    visited: Work | None = None
     """Somebody looks into the stage or changes it; no work is taken on meanwhile."""
     swaps: list[Swap] = field(default_factory=list)
     ended: bool = False

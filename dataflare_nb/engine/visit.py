@@ -20,30 +20,31 @@ def visiting(scheduler: Scheduler, stage: Stage, patience: float) -> Iterator[No
     """
     deadline = time.monotonic() + patience
     visit = Work(stage, -1, thread=threading.get_ident())
-    with scheduler.changed:
-        _wait(scheduler, stage, deadline, lambda: not stage.visited)
-        stage.visited = True
-        try:
-            _wait(scheduler, stage, deadline, lambda: not stage.running)
-        except BaseException:
-            stage.visited = False
-            scheduler.changed.notify_all()
-            raise
-        stage.running.append(visit)
     try:
+        _wait(scheduler, stage, deadline, lambda: stage.visited is None, lambda: setattr(stage, "visited", visit))
+        _wait(scheduler, stage, deadline, lambda: not stage.running, lambda: stage.running.append(visit))
         yield
     finally:
-        with scheduler.changed:
-            stage.running.remove(visit)
-            stage.visited = False
+        with scheduler.lock:
+            if stage.visited is visit:
+                stage.visited = None
+            if visit in stage.running:
+                stage.running.remove(visit)
             scheduler.changed.notify_all()
         if scheduler.ended:
             # The job ended meanwhile, and left this stage to whoever was inside.
             scheduler.on_end()
 
 
-def _wait(scheduler: Scheduler, stage: Stage, deadline: float, until: Callable[[], bool]) -> None:
-    while not until():
+def _wait(
+    scheduler: Scheduler, stage: Stage, deadline: float, until: Callable[[], bool], then: Callable[[], None]
+) -> None:
+    """Look again and again, which may be interrupted at any moment: `Condition.wait` may not."""
+    while True:
+        with scheduler.lock:
+            if until():
+                then()
+                return
         if time.monotonic() > deadline:
             raise JobTimeout(f"stage {stage.id} was busy all the time; ask again")
-        scheduler.changed.wait(0.05)
+        time.sleep(0.001)

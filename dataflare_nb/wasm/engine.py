@@ -10,6 +10,8 @@ from functools import cache
 
 import wasmtime
 
+from ..interrupts import HeldBack
+
 MAX_STACK = 256 << 10
 """Bytes a guest may use of the calling thread's stack, which should have 2 MiB or more."""
 
@@ -50,12 +52,16 @@ class Ticker:
         with self._lock:
             self._wanted += 1
             if self._thread is None:
-                self.start_counting()
-                self._stopped = threading.Event()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._stopped,), name="dataflare-wasm-ticker", daemon=True
-                )
-                self._thread.start()
+                with HeldBack():
+                    self._begin()
+
+    def _begin(self) -> None:
+        self.start_counting()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._stopped,), name="dataflare-wasm-ticker", daemon=True
+        )
+        self._thread.start()
 
     def release(self) -> None:
         """Stop ticking soon unless others still need it."""
@@ -91,7 +97,7 @@ class Ticker:
 
     def close(self) -> None:
         """End the thread and wait for it. May be called twice, and `acquire` starts anew."""
-        with self._lock:
+        with self._lock, HeldBack():
             thread, self._thread = self._thread, None
             self._stopped.set()
         if thread is not None and thread is not threading.current_thread():

@@ -134,3 +134,65 @@ def test_a_function_that_was_stopped_does_not_hang_a_debugger(tmp_path):
     )
     done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=100, check=False)
     assert done.stdout == "done\n", done.stderr
+
+
+SWEEP = """
+    rates = flare.rate(1_000).with_columns(pl.col("value") * 2)
+
+    def life():
+        job = rates.run(name="again", workers=2)
+        try:
+            job.wait(0.001)
+        except flare.errors.JobTimeout:
+            pass
+        with visiting(job._scheduler, next(iter(job._stages.values())), 5.0):
+            pass
+        job.pause()
+        job.resume()
+        job.stop()
+
+    def interrupted(at):
+        # At the `at`-th step in the engine or in the locks of the standard library, where Python looks for signals.
+        steps = 0
+        def step(frame, event, arg):
+            nonlocal steps
+            file = frame.f_code.co_filename
+            if event in ("call", "c_return") and ("/engine/" in file or file.endswith("threading.py")):
+                steps += 1
+                if steps == at:
+                    signal.raise_signal(signal.SIGINT)
+        sys.setprofile(step)
+        try:
+            life()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(None)
+        return steps
+
+    from dataflare_nb.engine.visit import visiting
+    broken, at, tried = [], 1, 0
+    while True:
+        steps = interrupted(at)
+        begun = now()
+        flare.stop_all()
+        if now() - begun > 0.6:
+            broken.append((at, "stop took", now() - begun))
+        while now() - begun < 1.0 and any(t.name.startswith("dataflare:") for t in threading.enumerate()):
+            time.sleep(0.001)
+        if any(t.name.startswith("dataflare:") for t in threading.enumerate()):
+            broken.append((at, "a thread is left"))
+        if steps < at or len(broken) > 3:
+            break
+        tried += 1
+        at += 1
+    print(tried, broken, file=sys.stderr)
+    os._exit(1 if broken or tried < 100 else 0)
+"""
+
+
+def test_an_interrupt_at_any_step_leaves_no_lock_taken(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(HEAD) + textwrap.dedent(SWEEP))
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
