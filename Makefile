@@ -9,12 +9,14 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# One process: tests that measure time would disturb each other.
-PYTEST := $(BIN)/python -m pytest
-# Tests of every law, of what kills and of what floods take minutes; `make check` leaves them to `make test`.
-LONG := tests/laws tests/semantics/test_against_batch.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
-	tests/connectors/test_bounded_memory.py tests/connectors/test_full_disk.py tests/wasm/test_udf_numbers.py \
-	tests/wasm/attacks
+PYTEST := $(BIN)/python -m pytest -n 2
+# Tests of every law, of what kills, floods and compiles take minutes; `make check` leaves them to `make test`.
+LONG := tests/laws tests/semantics/test_against_batch.py tests/semantics/test_order_and_ledger.py tests/test_demo.py \
+	tests/test_packaging.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
+	tests/connectors/test_bounded_memory.py tests/connectors/test_full_disk.py tests/plugins/test_all.py \
+	tests/plugins/test_starting.py tests/plugins/test_toolchains.py tests/notebook/test_wasm_magic.py \
+	tests/wasm/attacks tests/wasm/test_fuzz.py tests/wasm/test_udf_math.py tests/wasm/test_udf_numbers.py \
+	tests/wasm/test_udf_programs.py tests/wasm/test_udf_text.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test check bench notebooks format clean
@@ -36,14 +38,14 @@ check: $(VENV)/.dev ## run what a change must pass in under a minute: style, typ
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(PYTEST) -m "not slow" -n 2 $(addprefix --ignore=,$(LONG)) $(ARGS)
+	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(LONG)) $(ARGS)
 
 bench: $(VENV)/.dev ## measure speed and memory beside Polars and DuckDB
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 notebooks: $(VENV)/.dev ## run the notebooks and compare their outputs
-	@DATAFLARE_STATIC=1 $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 \
-		--nbval-sanitize-with notebooks/sanitize.cfg notebooks -n 2 --dist loadfile $(ARGS)
+	@DATAFLARE_STATIC=1 $(PYTEST) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 \
+		--nbval-sanitize-with notebooks/sanitize.cfg notebooks $(ARGS)
 
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

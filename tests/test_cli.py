@@ -280,6 +280,7 @@ def live(tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_a_live_job_at_once_and_keeps_what_it_wrote(tmp_path: Path, within: Within) -> None:
     process = live(tmp_path)
     assert process.stdout is not None

@@ -93,6 +93,7 @@ def in_steps(split: Split, parts: list[pl.DataFrame], by: list[str]) -> pl.DataF
     return state.select(*by, x=split.final)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(expressions, batches)
 @example(pl.col("f").var(), [[("a", 1, 1, 1e6, 0.0, True)], [("a", 1, 1, None, 0.0, True)]])

@@ -64,6 +64,7 @@ def test_without_tqdm_a_line_is_written_over():
     assert lines[-1].endswith("\n")
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_a_line_is_written_now_and_then():
     out = io.StringIO()
     terminal.follow(slow(2.5).run(name="lines"), out=out)
@@ -79,6 +80,7 @@ def test_what_a_job_fails_with_is_raised_and_the_bar_closed():
     assert screen.getvalue().endswith("\n")
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_the_job():
     class Interrupting(io.StringIO):
         def write(self, text: str) -> int:

@@ -155,6 +155,7 @@ def test_rich_types_survive_parquet_and_ipc(tmp_path: Path) -> None:
         assert read(source).equals(frame)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 13), max_size=12), block=st.sampled_from([16, 100, 1 << 20]))
 def test_any_cut_and_any_resume_gives_the_same_rows(

@@ -40,6 +40,7 @@ def job():
     flare.stop_all()
 
 
+@pytest.mark.slow
 def test_the_ledger_balances_at_any_moment_and_at_the_end(job):
     looked = 0
     while job.status == "running":

@@ -11,6 +11,7 @@ import dataflare_nb as flare
 FRAME = pl.DataFrame({"n": range(400_000)}).with_columns(ts=pl.col("n").cast(pl.Datetime("us")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("latency", ["throughput", "1ms"])
 def test_a_diamond_ends_and_its_order_does_not_depend_on_the_workers(workers, latency):

@@ -209,6 +209,7 @@ GROWN = DOUBLED.replace("DF_PROCESS(batch) {", "static i64 calls;\nDF_PROCESS(ba
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "metadata", "why"),
     [

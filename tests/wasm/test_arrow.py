@@ -35,6 +35,7 @@ def echo():
     session.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -46,6 +47,7 @@ def test_a_column_comes_back_as_it_went(echo: Session, dtype: pl.DataType, data:
     assert_frame_equal(echo.call(part), part)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_frames_of_many_columns_in_chunks_come_back(echo: Session, data: st.DataObject):

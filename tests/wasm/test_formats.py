@@ -58,6 +58,7 @@ def part(data: st.DataObject, frame: pl.DataFrame) -> pl.DataFrame:
     return frame[start : start + data.draw(st.integers(0, frame.height))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ALL, ids=str)
 @settings(max_examples=25, **SAFE)
 @given(data=st.data())
@@ -73,6 +74,7 @@ def years(dtype: pl.DataType) -> pl.Expr | None:
     return pl.col("x").dt.year().is_between(1, 9999) if isinstance(dtype, pl.Date | pl.Datetime) else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ALL, ids=str)
 @settings(max_examples=25, **SAFE)
 @given(data=st.data())

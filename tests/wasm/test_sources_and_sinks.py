@@ -414,6 +414,7 @@ def test_an_instance_that_trapped_is_gone():
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_batch_of_other_columns_than_the_first_is_refused():
     changing = compiled(
         """DF_NO_INIT

@@ -74,6 +74,7 @@ def test_columns_are_found_by_name_or_taken_in_order(tmp_path: Path):
         stream.wasm(str(path))
 
 
+@pytest.mark.slow
 def test_several_outputs_and_optional_ones_come_along(tmp_path: Path):
     path = pair.save(tmp_path)
     frame = FRAME.filter(pl.col("arr") != 0)
