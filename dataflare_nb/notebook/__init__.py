@@ -1,9 +1,11 @@
-"""What `%load_ext dataflare_nb` adds to a notebook: its magics."""
+"""What `%load_ext dataflare_nb` adds to a notebook: its magics, and the completion of names in strings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .completion import Completer
+from .flare_magic import FlareMagics
 from .wasm_magic import WasmMagics
 
 if TYPE_CHECKING:
@@ -13,11 +15,21 @@ __all__ = ["load", "unload"]
 
 
 def load(shell: InteractiveShell) -> None:
-    """Add the magics to a shell. May be called twice."""
-    shell.register_magics(WasmMagics)
+    """Add the magics and completions to a shell. May be called twice."""
+    unload(shell)
+    shell.register_magics(WasmMagics, FlareMagics)
+    _matchers(shell).append(Completer(shell).matcher)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take them away again."""
     for kind in ("line", "cell"):
-        shell.magics_manager.magics[kind].pop("wasm", None)
+        for name in ("wasm", "flare"):
+            shell.magics_manager.magics[kind].pop(name, None)
+    matchers = _matchers(shell)
+    matchers[:] = [each for each in matchers if getattr(each, "matcher_identifier", "") != "dataflare_nb"]
+
+
+def _matchers(shell: InteractiveShell) -> list[Any]:
+    matchers: list[Any] = shell.Completer.custom_matchers
+    return matchers

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
+
+from ..errors import DataflareError
 
 
 class HelpShown(Exception):  # noqa: N818 - says what happened
@@ -26,7 +28,8 @@ class Arguments(argparse.ArgumentParser):
             self.error(str(error))
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}\n{self.format_usage().strip()}\n%wasm tells more")
+        more = "%wasm" if self.prog == "%%wasm" else "%flare help"
+        raise UsageError(f"{self.prog}: {message}\n{self.format_usage().strip()}\n{more} tells more")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
@@ -48,3 +51,13 @@ def mapping(option: str, text: str | None, names: Mapping[str, Any]) -> dict[str
     if not isinstance(found, dict):
         raise UsageError(f"{option} {text}: this is {type(found).__name__}, and a JSON object is needed")
     return found
+
+
+def brief(error: DataflareError) -> DataflareError:
+    """Let the shell show what an error says, without the frames of this package."""
+
+    def shown() -> Sequence[str]:
+        return [f"{type(error).__name__}: {error}"]
+
+    error._render_traceback_ = shown  # type: ignore[attr-defined]
+    return error

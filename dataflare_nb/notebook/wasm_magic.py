@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from ..wasm.session import Session
 from ..wasm.toolchains import python
 from ..wasm.toolchains.project import BUILT_WITH, DESCRIPTION, Project, description_text
 from ..wasm.udf import Udf
-from .arguments import Arguments, HelpShown, mapping
+from .arguments import Arguments, HelpShown, brief, mapping
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -61,7 +60,7 @@ class WasmMagics(Magics):
         try:
             self._compile(asked, cell)
         except DataflareError as error:
-            raise _brief(error) from None
+            raise brief(error) from None
 
     @property
     def _shell(self) -> InteractiveShell:
@@ -182,13 +181,3 @@ def _told(plugin: Plugin, built: toolchains.Built) -> str:
         f"{plugin.name}: a {plugin.config.type.value} of {len(plugin.module):,} bytes by {built.compiler} ({how}), "
         f"for {door}"
     )
-
-
-def _brief(error: DataflareError) -> DataflareError:
-    """Let the shell show what an error says, without the frames of this package."""
-
-    def shown() -> Sequence[str]:
-        return [f"{type(error).__name__}: {error}"]
-
-    error._render_traceback_ = shown  # type: ignore[attr-defined]
-    return error

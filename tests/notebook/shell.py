@@ -19,6 +19,7 @@ class Cell:
     result: ExecutionResult
     out: str
     err: str
+    shown: list[dict[str, Any]]
 
     @property
     def error(self) -> BaseException | None:
@@ -38,7 +39,7 @@ class Shell:
     def run(self, cell: str) -> Cell:
         with capture_output() as captured:
             result = self.ip.run_cell(cell, store_history=True)
-        return Cell(result, captured.stdout, captured.stderr)
+        return Cell(result, captured.stdout, captured.stderr, [each.data for each in captured.outputs])
 
     @property
     def number(self) -> int:
