@@ -1,15 +1,16 @@
 /** What may be done with a job. A button waits for its answer and says so when that takes long. */
 
 import { el } from "./dom";
+import { glyph } from "./icons";
 import type { Action, Status } from "./model";
 
 const WORDS: Record<Action, [string, string]> = {
-  pause: ["‖", "Pause"],
-  resume: ["▶", "Resume"],
-  step: ["❘▶", "Step"],
-  drain: ["⤓", "Drain"],
-  stop: ["■", "Stop"],
-  checkpoint: ["⚑", "Checkpoint"],
+  pause: ["pause", "Pause"],
+  resume: ["play", "Resume"],
+  step: ["step", "Step"],
+  drain: ["drain", "Drain"],
+  stop: ["stop", "Stop"],
+  checkpoint: ["flag", "Checkpoint"],
 };
 const TITLES: Record<Action, string> = {
   pause: "hold the sources",
@@ -74,9 +75,9 @@ export class Buttons {
   #build(actions: Action[]): void {
     this.#made.clear();
     for (const action of actions) {
-      const [glyph, word] = WORDS[action];
+      const [sign, word] = WORDS[action];
       const made = el("button", { type: "button", "data-do": action, title: TITLES[action] });
-      made.append(el("i", { "aria-hidden": "true" }, glyph), word);
+      made.append(glyph(sign), word);
       made.addEventListener("click", () => this.#press(action, made));
       this.#made.set(action, made);
     }

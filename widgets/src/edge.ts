@@ -17,7 +17,6 @@ export class Edge {
   #tube = svg("rect", { class: "tube", width: QUEUE.width, height: QUEUE.height, rx: 2 });
   #rows = svg("rect", { class: "rows", height: QUEUE.height - 2, rx: 1 });
   #share = svg("text", { class: "share", "text-anchor": "end" });
-  #tag = svg("text", { class: "tag" });
   #el: SVGGElement;
   #text = new Text();
   #width = new Attribute(this.#rows, "width");
@@ -34,9 +33,9 @@ export class Edge {
     this.#el = svg("g", { class: side ? "edge side" : "edge", role: "button", tabindex: -1, "aria-label": this.#names });
     this.#level = new Attribute(this.#el, "data-level");
     this.#label = new Attribute(this.#el, "aria-label");
-    this.#share.append(this.#text.at);
-    if (side) this.#tag.append(info.tag);
-    this.#el.append(this.#hit, this.#wire, this.#tube, this.#rows, this.#share, this.#tag);
+    if (side) this.#share.append(svg("tspan", { class: "tag" }, `${info.tag} `));
+    this.#share.append(svg("tspan", { class: "percent" }, this.#text.at));
+    this.#el.append(this.#hit, this.#wire, this.#tube, this.#rows, this.#share);
   }
 
   node(): SVGGElement {
@@ -57,19 +56,17 @@ export class Edge {
     this.#rows.setAttribute("y", String(place.y + 1));
     this.#share.setAttribute("x", String(last.x - 4));
     this.#share.setAttribute("y", String(place.y - 3));
-    this.#tag.setAttribute("x", String(first.x + 5));
-    this.#tag.setAttribute("y", String(first.y - 4));
     this.#el.classList.toggle("dense", dense);
   }
 
-  paint(table: Table, row: number): void {
+  paint(table: Table, row: number, culprit: boolean): void {
     const fill = table.get(row, "fill");
     const known = Number.isFinite(fill) ? Math.min(1, Math.max(0, fill)) : 0;
     const width = Math.round((QUEUE.width - 2) * known * 10) / 10;
     this.#width.set(String(width));
     this.#x.set(String(this.#right - width));
     this.#text.set(Math.round(known * 100) > 0 ? percent(known) : "");
-    this.#level.set(known >= 0.8 ? "full" : known > 0 ? "some" : "none");
+    this.#level.set(known >= 0.5 && culprit ? "cause" : known > 0 ? "some" : "none");
     const [capacity, refused] = [table.get(row, "capacity"), table.get(row, "refused")];
     this.#said = `${this.#names}, ${percent(fill)} full`;
     if (capacity > 0) this.#said += ` of ${count(capacity)} rows`;

@@ -9,10 +9,12 @@ import { type Layout, layOut, type Size } from "./layout";
 import type { Graph } from "./model";
 import { step, type Item } from "./walk";
 
-const WHOLE: Size = { width: 188, height: 158, gap: 60, row: 26 };
-const SMALL: Size = { width: 152, height: 84, gap: 52, row: 20 };
+const WHOLE: Size = { width: 188, height: 172, gap: 60, row: 26 };
+const SMALL: Size = { width: 138, height: 92, gap: 50, row: 20 };
+const MARGIN = 16;
 /** Below this the whole cards are too small to read, and small ones take their place. */
 const READABLE = 0.72;
+const TINY = 0.6;
 const LEAST = 0.5;
 const WIDEST_GAP = 110;
 /** As in the container query of the style sheet. */
@@ -31,7 +33,6 @@ export class GraphView {
   #room = 0;
   #scale = 1;
   #chosen: number | null = null;
-  #traced = false;
 
   constructor(graph: Graph, open: (item: Item) => void) {
     this.#graph = graph;
@@ -55,13 +56,12 @@ export class GraphView {
 
   paint(frame: Frame, culprit: number | null): void {
     this.#cards.forEach((card, at) => card.paint(frame.nodes, at, at === culprit));
-    this.#edges.forEach((edge, at) => edge.paint(frame.edges, at));
+    this.#edges.forEach((edge, at) => edge.paint(frame.edges, at, this.#graph.edges[at]?.to === culprit));
     if (this.#isNarrow()) this.#feed(frame);
   }
 
   trace(history: History): void {
-    this.#traced = history.held > 1;
-    if (this.#traced) this.#cards.forEach((card, at) => card.trace(history.of(at), history.points));
+    if (history.held > 1) this.#cards.forEach((card, at) => card.trace(history.of(at), history.points));
   }
 
   describe(): void {
@@ -71,18 +71,24 @@ export class GraphView {
   /** Use so many pixels: whole cards if they can be read, small ones if not, and what does not fit scrolls. */
   fit(room: number): void {
     this.#room = room;
-    this.#el.classList.toggle("list", this.#isNarrow());
     const { nodes, edges } = this.#graph;
+    const narrow = this.#isNarrow();
+    const inside = room - 2 * MARGIN;
     const whole = layOut(nodes.length, edges, WHOLE);
-    const small = this.#chosen === null && room / Math.max(1, whole.width) < READABLE;
+    const small = !narrow && inside / Math.max(1, whole.width) < READABLE;
     const size = small ? SMALL : WHOLE;
     const layers = new Set(whole.boxes.map((box) => box.layer)).size;
     // A short chain uses the room it has.
-    const gap = layers > 1 ? (room - layers * size.width) / (layers - 1) : size.gap;
+    const gap = layers > 1 ? (inside - layers * size.width) / (layers - 1) : size.gap;
     const wide = { ...size, gap: Math.max(size.gap, Math.min(WIDEST_GAP, Math.floor(gap))) };
     this.#layout = layOut(nodes.length, edges, wide);
-    this.#scale = this.#chosen ?? Math.max(LEAST, Math.min(1, room / Math.max(1, this.#layout.width)));
-    this.#el.classList.toggle("small", small);
+    this.#scale = this.#chosen ?? Math.max(LEAST, Math.min(1, room / (this.#layout.width + 2 * MARGIN)));
+    for (const [name, is] of Object.entries({
+      list: narrow,
+      small,
+      far: small && this.#scale < READABLE + 0.1,
+      tiny: small && this.#scale < TINY,
+    })) this.#el.classList.toggle(name, is);
     this.#place(wide);
   }
 
@@ -143,11 +149,10 @@ export class GraphView {
 
   #place(size: Size): void {
     const { width, height, boxes, routes } = this.#layout;
-    const margin = 14;
     boxes.forEach((box, at) => {
       const style = (this.#cards[at] as Card).node().style;
-      style.setProperty("--x", `${box.x + margin}px`);
-      style.setProperty("--y", `${box.y + margin}px`);
+      style.setProperty("--x", `${box.x + MARGIN}px`);
+      style.setProperty("--y", `${box.y + MARGIN}px`);
     });
     const ends = new Map<number, number[]>();
     this.#graph.edges.forEach(({ to }, at) => {
@@ -155,16 +160,15 @@ export class GraphView {
       ends.set(to, [...(ends.get(to) ?? []), y]);
     });
     this.#edges.forEach((edge, at) => {
-      const points = (routes[at] ?? []).map(({ x, y }) => ({ x: x + margin, y: y + margin }));
+      const points = (routes[at] ?? []).map(({ x, y }) => ({ x: x + MARGIN, y: y + MARGIN }));
       edge.route(points, tooDense(ends.get(this.#graph.edges[at]?.to ?? -1) ?? []));
     });
     const style = this.#plane.style;
-    style.setProperty("--w", `${width + 2 * margin}px`);
-    style.setProperty("--h", `${height + 2 * margin}px`);
+    style.setProperty("--w", `${width + 2 * MARGIN}px`);
+    style.setProperty("--h", `${height + 2 * MARGIN}px`);
     style.setProperty("--card-w", `${size.width}px`);
     style.setProperty("--card-h", `${size.height}px`);
     style.setProperty("--scale", String(this.#scale));
-    this.#el.classList.toggle("far", this.#scale < READABLE);
   }
 
   #feed(frame: Frame): void {

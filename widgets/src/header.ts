@@ -3,16 +3,17 @@
 import { Buttons } from "./buttons";
 import { el, Text, worded } from "./dom";
 import { bytes, clock, count } from "./format";
+import { glyph } from "./icons";
 import type { Action, Status, Totals, Verdict } from "./model";
 
-const GLYPHS: Record<Status | "disconnected", string> = {
-  running: "●",
-  paused: "‖",
-  draining: "◐",
-  finished: "✓",
-  failed: "✕",
-  stopped: "■",
-  disconnected: "⊘",
+const SIGNS: Record<Status | "disconnected", string> = {
+  running: "dot",
+  paused: "pause",
+  draining: "drain",
+  finished: "check",
+  failed: "cross",
+  stopped: "stop",
+  disconnected: "gone",
 };
 const TOTALS: [keyof Totals | "elapsed", string, (value: number) => string][] = [
   ["rows_per_s", "rows/s", count],
@@ -66,7 +67,7 @@ export class Header {
   }
 
   status(status: Status | "disconnected", can: Action[], job: Status, error: string): void {
-    this.#pill.replaceChildren(el("i", { "aria-hidden": "true" }, GLYPHS[status] ?? "●"), status);
+    this.#pill.replaceChildren(glyph(SIGNS[status] ?? "dot"), status);
     this.#pill.dataset["status"] = status;
     this.#buttons.show(can, job);
     this.#error.hidden = !error;

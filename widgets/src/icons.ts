@@ -40,3 +40,22 @@ export function icon(kind: string): SVGSVGElement {
   const drawing = DRAWINGS[KINDS[kind] ?? kind] ?? DRAWINGS["stage"] ?? "";
   return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: drawing }));
 }
+
+const GLYPHS: Record<string, string> = {
+  pause: "M2.5 1.5h2.6v9H2.5zM6.9 1.5h2.6v9H6.9z",
+  play: "M3 1.5 10.5 6 3 10.5z",
+  step: "M1.5 1.5h2v9h-2zM5 1.5 11 6l-6 4.5z",
+  drain: "M5 1h2v4.5h2.5L6 8.8 2.5 5.5H5zM2 9.7h8V11H2z",
+  stop: "M2 2h8v8H2z",
+  flag: "M2.5 1h1.2v10H2.5zM4.2 1.5h5.8L8.5 4l1.5 2.5H4.2z",
+  dot: "M6 2a4 4 0 1 0 0 8a4 4 0 1 0 0-8z",
+  check: "M4.7 10 .9 6.2l1.3-1.3 2.5 2.5 5.1-5.1 1.3 1.3z",
+  cross: "M2.7 1.4 6 4.7l3.3-3.3 1.3 1.3L7.3 6l3.3 3.3-1.3 1.3L6 7.3l-3.3 3.3-1.3-1.3L4.7 6 1.4 2.7z",
+  gone: "M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10zM6 2.5c.7 0 1.4.2 1.9.6L3.1 7.9A3.5 3.5 0 0 1 6 2.5zM6 9.5c-.7 0-1.4-.2-1.9-.6l4.8-4.8A3.5 3.5 0 0 1 6 9.5z",
+};
+
+/** A sign for a button or a status, twelve by twelve. */
+export function glyph(name: string): SVGSVGElement {
+  const drawing = svg("path", { d: GLYPHS[name] ?? "", "fill-rule": "evenodd" });
+  return svg("svg", { class: "glyph", viewBox: "0 0 12 12", "aria-hidden": "true" }, drawing);
+}

@@ -45,6 +45,7 @@ export interface Spot {
 }
 
 const PASSING = 20;
+const BEND = 30;
 const SWEEPS = 16;
 
 export function layOut(nodes: number, edges: { from: number; to: number }[], size: Size): Layout {
@@ -54,6 +55,7 @@ export function layOut(nodes: number, edges: { from: number; to: number }[], siz
   const { spots, paths } = spotsOf(layers, forward);
   const columns = uncross(spots);
   settle(spots, columns, size);
+  straighten(spots, columns, size);
 
   const top = Math.min(...spots.map((spot) => spot.y - tall(spot, size) / 2));
   for (const spot of spots) spot.y -= top;
@@ -113,6 +115,23 @@ function settle(spots: Spot[], columns: number[][], size: Size): void {
     const both = sweep >= SWEEPS - 4;
     const order = sweep % 2 ? [...columns].reverse() : columns;
     for (const column of order) place(spots, column, size, (spot) => neighbours(spot, both ? "both" : side));
+  }
+}
+
+/** Take small bends out of what runs straight on: a step of a few pixels looks like a mistake. */
+function straighten(spots: Spot[], columns: number[][], size: Size): void {
+  const apart = (a: Spot, b: Spot) => (tall(a, size) + tall(b, size)) / 2 + size.row;
+  const only = (list: number[]) => (list.length === 1 ? spots[list[0] ?? 0] : undefined);
+  for (const column of columns) {
+    column.forEach((at, i) => {
+      const spot = spots[at] as Spot;
+      const sender = only(spot.before);
+      if (!sender || sender.after.length !== 1 || Math.abs(sender.y - spot.y) > BEND) return;
+      const [above, below] = [spots[column[i - 1] ?? -1], spots[column[i + 1] ?? -1]];
+      const least = above ? above.y + apart(above, spot) : -Infinity;
+      const most = below ? below.y - apart(spot, below) : Infinity;
+      spot.y = Math.max(least, Math.min(most, sender.y));
+    });
   }
 }
 
