@@ -77,7 +77,8 @@ export class FakeKernel {
     found.sort((a, b) => this.stages[b].busy - this.stages[a].busy);
     const at = found[0];
     if (at === undefined) return { node: null, words: "keeps up: every queue is short" };
-    const before = edges.find((edge) => edge.to === at).from;
+    const into = edges.map((_, i) => i).filter((i) => edges[i].to === at);
+    const before = edges[into.sort((a, b) => this.queues[b].held - this.queues[a].held)[0]].from;
     const percent = (share) => `${Math.round(share * 100)} %`;
     const upstream = `\`${nodes[before].label}\` upstream waits ${percent(this.stages[before].waits)}`;
     return { node: at, words: `\`${nodes[at].label}\` limits the stream: busy ${percent(this.stages[at].busy)} of the time, ${upstream}` };

@@ -61,29 +61,39 @@ function ordered(spots: Spot[], columns: number[][], side: "before" | "after"): 
   return out;
 }
 
+/** Let neighbours in a layer change places where that leaves fewer crossings. */
 function exchange(spots: Spot[], columns: number[][]): void {
   for (let round = 0, better = true; better && round < 4; round++) {
     better = false;
-    for (let layer = 0; layer < columns.length; layer++) {
-      const column = columns[layer] as number[];
-      const around = () =>
-        between(spots, columns[layer - 1] ?? [], column) + between(spots, column, columns[layer + 1] ?? []);
-      let now = around();
-      for (let i = 0; i + 1 < column.length && now > 0; i++) {
+    columns.forEach((column, layer) => {
+      const sides = [placesIn(columns[layer - 1] ?? []), placesIn(columns[layer + 1] ?? [])] as const;
+      const ends = (at: number) => {
+        const { before, after } = spots[at] as Spot;
+        return [before.map((each) => sides[0].get(each) ?? 0), after.map((each) => sides[1].get(each) ?? 0)] as const;
+      };
+      for (let i = 0; i + 1 < column.length; i++) {
         const [upper, lower] = [column[i] as number, column[i + 1] as number];
+        const [a, b] = [ends(upper), ends(lower)];
+        const now = inverted(a[0], b[0]) + inverted(a[1], b[1]);
+        const then = inverted(b[0], a[0]) + inverted(b[1], a[1]);
+        if (then >= now) continue;
         [column[i], column[i + 1]] = [lower, upper];
-        const then = around();
-        if (then < now) {
-          now = then;
-          better = true;
-        } else [column[i], column[i + 1]] = [upper, lower];
+        better = true;
       }
-    }
+    });
   }
 }
 
+function placesIn(column: number[]): Map<number, number> {
+  return new Map(column.map((at, i) => [at, i]));
+}
+
+function inverted(upper: number[], lower: number[]): number {
+  return upper.reduce((sum, a) => sum + lower.filter((b) => a > b).length, 0);
+}
+
 function between(spots: Spot[], left: number[], right: number[]): number {
-  const place = new Map(right.map((at, i) => [at, i]));
+  const place = placesIn(right);
   const ends = left.flatMap((at) =>
     (spots[at] as Spot).after
       .map((next) => place.get(next))
@@ -91,6 +101,8 @@ function between(spots: Spot[], left: number[], right: number[]): number {
       .sort((a, b) => a - b),
   );
   let sum = 0;
-  for (let i = 0; i < ends.length; i++) for (let j = i + 1; j < ends.length; j++) if ((ends[i] ?? 0) > (ends[j] ?? 0)) sum++;
+  ends.forEach((end, i) => {
+    for (let j = 0; j < i; j++) if ((ends[j] ?? 0) > end) sum++;
+  });
   return sum;
 }

@@ -5,12 +5,12 @@ import { el, svg } from "./dom";
 import { Edge, tooDense } from "./edge";
 import type { Frame } from "./frame";
 import type { History } from "./history";
-import { type Layout, layOut, type Size } from "./layout";
+import { type Layout, layOut, type Order, order, type Size } from "./layout";
 import type { Graph } from "./model";
 import { step, type Item } from "./walk";
 
 const WHOLE: Size = { width: 188, height: 172, gap: 60, row: 26 };
-const SMALL: Size = { width: 138, height: 92, gap: 50, row: 20 };
+const SMALL: Size = { width: 146, height: 92, gap: 48, row: 20 };
 const MARGIN = 16;
 /** Below this the whole cards are too small to read, and small ones take their place. */
 const READABLE = 0.72;
@@ -28,6 +28,7 @@ export class GraphView {
   #el = el("div", { class: "graph", role: "group", "aria-label": "stages" }, this.#plane);
   #cards: Card[];
   #edges: Edge[];
+  #order: Order;
   #layout: Layout;
   #here: Item = { node: 0 };
   #room = 0;
@@ -40,7 +41,8 @@ export class GraphView {
     this.#cards = graph.nodes.map((info) => new Card(info));
     const label = (at: number) => graph.nodes[at]?.label ?? "";
     this.#edges = graph.edges.map((info) => new Edge(info, label(info.from), label(info.to)));
-    this.#layout = layOut(graph.nodes.length, graph.edges, WHOLE);
+    this.#order = order(graph.nodes.length, graph.edges);
+    this.#layout = layOut(graph.nodes.length, graph.edges, WHOLE, this.#order);
     this.#wires.append(...this.#edges.map((edge) => edge.node()));
     this.#plane.append(this.#wires, ...this.#reading().map((at) => (this.#cards[at] as Card).node()));
     this.#cards.forEach((card, node) => this.#listen(card.node(), { node }));
@@ -74,14 +76,14 @@ export class GraphView {
     const { nodes, edges } = this.#graph;
     const narrow = this.#isNarrow();
     const inside = room - 2 * MARGIN;
-    const whole = layOut(nodes.length, edges, WHOLE);
+    const whole = layOut(nodes.length, edges, WHOLE, this.#order);
     const small = !narrow && inside / Math.max(1, whole.width) < READABLE;
     const size = small ? SMALL : WHOLE;
     const layers = new Set(whole.boxes.map((box) => box.layer)).size;
     // A short chain uses the room it has.
     const gap = layers > 1 ? (inside - layers * size.width) / (layers - 1) : size.gap;
     const wide = { ...size, gap: Math.max(size.gap, Math.min(WIDEST_GAP, Math.floor(gap))) };
-    this.#layout = layOut(nodes.length, edges, wide);
+    this.#layout = layOut(nodes.length, edges, wide, this.#order);
     this.#scale = this.#chosen ?? Math.max(LEAST, Math.min(1, room / (this.#layout.width + 2 * MARGIN)));
     for (const [name, is] of Object.entries({
       list: narrow,

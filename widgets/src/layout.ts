@@ -46,14 +46,23 @@ export interface Spot {
 
 const PASSING = 20;
 const BEND = 30;
-const SWEEPS = 16;
+const SWEEPS = 20;
 
-export function layOut(nodes: number, edges: { from: number; to: number }[], size: Size): Layout {
+/** Who stands in which layer and in which order there; it does not depend on sizes. */
+export interface Order {
+  spots: Spot[];
+  paths: number[][];
+  columns: number[][];
+}
+
+export function order(nodes: number, edges: { from: number; to: number }[]): Order {
+  const { spots, paths } = spotsOf(layersOf(nodes, edges), edges);
+  return { spots, paths, columns: uncross(spots) };
+}
+
+export function layOut(nodes: number, edges: { from: number; to: number }[], size: Size, known?: Order): Layout {
   if (nodes === 0) return { width: 0, height: 0, boxes: [], routes: [] };
-  const forward = edges.map(({ from, to }) => ({ from, to }));
-  const layers = layersOf(nodes, forward);
-  const { spots, paths } = spotsOf(layers, forward);
-  const columns = uncross(spots);
+  const { spots, paths, columns } = known ?? order(nodes, edges);
   settle(spots, columns, size);
   straighten(spots, columns, size);
 
@@ -72,7 +81,7 @@ export function layOut(nodes: number, edges: { from: number; to: number }[], siz
     width: x(columns.length - 1) + size.width,
     height: Math.max(...spots.map((spot) => spot.y + tall(spot, size) / 2)),
     boxes,
-    routes: routesOf(forward, paths, spots, boxes, x),
+    routes: routesOf(edges, paths, spots, boxes, x),
   };
 }
 
@@ -112,9 +121,9 @@ function settle(spots: Spot[], columns: number[][], size: Size): void {
   }
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     const side = sweep % 2 ? "after" : "before";
-    const both = sweep >= SWEEPS - 4;
+    const both = sweep >= SWEEPS - 8;
     const order = sweep % 2 ? [...columns].reverse() : columns;
-    for (const column of order) place(spots, column, size, (spot) => neighbours(spot, both ? "both" : side));
+    for (const column of order) place(spots, column, size, (spot) => neighbours(spots, spot, both ? "both" : side));
   }
 }
 
@@ -122,21 +131,29 @@ function settle(spots: Spot[], columns: number[][], size: Size): void {
 function straighten(spots: Spot[], columns: number[][], size: Size): void {
   const apart = (a: Spot, b: Spot) => (tall(a, size) + tall(b, size)) / 2 + size.row;
   const only = (list: number[]) => (list.length === 1 ? spots[list[0] ?? 0] : undefined);
-  for (const column of columns) {
+  const align = (column: number[], side: "before" | "after", back: "before" | "after") => {
     column.forEach((at, i) => {
       const spot = spots[at] as Spot;
-      const sender = only(spot.before);
-      if (!sender || sender.after.length !== 1 || Math.abs(sender.y - spot.y) > BEND) return;
+      const other = only(spot[side]);
+      if (!other || other[back].length !== 1 || Math.abs(other.y - spot.y) > BEND) return;
       const [above, below] = [spots[column[i - 1] ?? -1], spots[column[i + 1] ?? -1]];
       const least = above ? above.y + apart(above, spot) : -Infinity;
       const most = below ? below.y - apart(spot, below) : Infinity;
-      spot.y = Math.max(least, Math.min(most, sender.y));
+      spot.y = Math.max(least, Math.min(most, other.y));
     });
-  }
+  };
+  for (const column of [...columns].reverse()) align(column, "after", "before");
+  for (const column of columns) align(column, "before", "after");
 }
 
-function neighbours(spot: Spot, side: "before" | "after" | "both"): number[] {
-  return side === "both" ? [...spot.before, ...spot.after] : spot[side];
+function neighbours(spots: Spot[], spot: Spot, side: "before" | "after" | "both"): number[] {
+  const near = side === "both" ? [...spot.before, ...spot.after] : spot[side];
+  // What runs straight on, one to one, pulls harder.
+  const straight = (at: number) => {
+    const other = spots[at] as Spot;
+    return spot.before.includes(at) ? other.after.length * spot.before.length : other.before.length * spot.after.length;
+  };
+  return near.flatMap((at) => (straight(at) === 1 ? [at, at, at, at] : [at]));
 }
 
 /** Least squares under a fixed order: neighbours that want to overlap move as one block (pool adjacent violators). */

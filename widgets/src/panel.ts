@@ -51,7 +51,7 @@ export class Panel {
     const bar = el("div", { class: "title" }, el("h4", {}, title), el("span", { class: "gap" }));
     bar.append(this.#button("Refresh", () => this.#ask()), this.#button("Close", () => this.close()));
     this.#el.replaceChildren(bar);
-    if (info && info.does.length > 0) {
+    if (info && info.does.join() !== info.label) {
       this.#el.append(el("ol", { class: "does", "aria-label": "steps" }, ...info.does.map((each) => el("li", {}, each))));
     }
     this.#el.append(this.#facts.node());

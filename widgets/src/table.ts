@@ -17,8 +17,7 @@ export function table(columns: Column[], rows: (string | null)[][], caption: str
     columns.forEach(({ dtype }, at) => {
       const value = row[at] ?? null;
       const cell = el("td", {}, value ?? "null");
-      if (value === null) cell.className = "null";
-      else if (isNumber(dtype)) cell.className = "number";
+      cell.className = [isNumber(dtype) ? "number" : "", value === null ? "null" : ""].join(" ").trim();
       line.append(cell);
     });
     body.append(line);
