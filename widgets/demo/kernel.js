@@ -116,11 +116,12 @@ export class FakeKernel {
   hear(message) {
     if (message.t === "do") {
       const next = { pause: "paused", resume: "running", drain: "draining", stop: "stopped" }[message.do];
+      this.model.say({ t: "doing", do: message.do });
       setTimeout(() => {
         if (next) this.model.set("status", next);
         if (message.do === "step") this.run(TICK);
         this.lines.push({ n: Date.now(), at: this.elapsed, level: message.do === "stop" ? "warning" : "info", text: `${message.do} was asked for` });
-        this.model.say({ t: "done", do: message.do, error: null });
+        this.model.say({ t: "done", do: message.do, error: null, did: "" });
         this.frame();
       }, 60);
     }

@@ -59,12 +59,18 @@ export class Buttons {
     }
   }
 
-  done(action: string, error: string | null): void {
+  /** The kernel has heard it, so it is not busy; the work may go on. */
+  doing(action: string): void {
+    clearTimeout(this.#waiting.get(action));
+    this.#note("", false);
+  }
+
+  done(action: string, error: string | null, did = ""): void {
     clearTimeout(this.#waiting.get(action));
     this.#waiting.delete(action);
     this.#made.get(action as Action)?.removeAttribute("aria-busy");
     if (error) this.#note(`${action}: ${error}`, true);
-    else if (this.#waiting.size === 0) this.#note("", false);
+    else if (this.#waiting.size === 0) this.#note(did, false);
   }
 
   dispose(): void {

@@ -30,6 +30,7 @@ const GONE = "no word from the kernel for 3 s; if it was restarted, run the cell
 type Arrived = { message: FrameMessage; frame: Frame };
 
 export class Dashboard {
+  #id = `v${crypto.getRandomValues(new Uint32Array(1))[0] ?? 0}`;
   #model: Model;
   #graph;
   #fields;
@@ -98,8 +99,8 @@ export class Dashboard {
       ["change:last", last],
     ];
     for (const [event, callback] of this.#heardOf) model.on(event, callback);
-    const view = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-    this.#watch = new Watch(this.#el, (visible) => model.send({ t: "view", visible, view: `v${view}` }));
+    model.send({ t: "hello", view: this.#id });
+    this.#watch = new Watch(this.#el, (visible) => model.send({ t: "view", visible, view: this.#id }));
     let width = 0;
     this.#size = new ResizeObserver(([entry]) => {
       const now = Math.floor(entry?.contentRect.width ?? 0);
@@ -109,7 +110,6 @@ export class Dashboard {
     this.#timer = setInterval(() => this.#tick(), TICK);
     this.#status();
     this.#last();
-    model.send({ t: "hello" });
   }
 
   node(): HTMLElement {
@@ -124,6 +124,7 @@ export class Dashboard {
     this.#panel.dispose();
     this.#header.dispose();
     for (const [event, callback] of this.#heardOf) this.#model.off(event, callback);
+    this.#model.send({ t: "bye", view: this.#id });
     this.#el.remove();
   }
 
@@ -143,8 +144,10 @@ export class Dashboard {
       }
       case "history":
         return this.#remember(message, buffers[0]);
+      case "doing":
+        return this.#header.doing(message.do);
       case "done":
-        return this.#header.done(message.do, message.error);
+        return this.#header.done(message);
       case "rows":
       case "windows":
         return this.#panel.take(message);

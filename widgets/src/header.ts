@@ -4,7 +4,7 @@ import { Buttons } from "./buttons";
 import { el, Text, worded } from "./dom";
 import { bytes, clock, count } from "./format";
 import { glyph } from "./icons";
-import type { Action, Status, Totals, Verdict } from "./model";
+import type { Action, DoneMessage, Status, Totals, Verdict } from "./model";
 
 const SIGNS: Record<Status | "disconnected", string> = {
   running: "dot",
@@ -97,8 +97,12 @@ export class Header {
     this.#verdict.dataset["kind"] = kind;
   }
 
-  done(action: string, error: string | null): void {
-    this.#buttons.done(action, error);
+  doing(action: string): void {
+    this.#buttons.doing(action);
+  }
+
+  done({ do: action, error, did }: DoneMessage): void {
+    this.#buttons.done(action, error, did);
   }
 
   note(text: string, bad: boolean): void {

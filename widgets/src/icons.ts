@@ -33,6 +33,7 @@ const KINDS: Record<string, string> = {
   join: "merge",
   key_by: "key",
   agg: "window",
+  aggregate: "window",
   event_time: "time",
 };
 

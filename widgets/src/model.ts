@@ -82,10 +82,17 @@ export interface HistoryMessage {
   elapsed: number[];
 }
 
+/** A command has been heard; what it asks for may take longer. */
+export interface DoingMessage {
+  t: "doing";
+  do: string;
+}
+
 export interface DoneMessage {
   t: "done";
   do: string;
   error: string | null;
+  did?: string;
 }
 
 export interface RowsMessage {
@@ -110,7 +117,7 @@ export interface WindowsMessage {
   note?: string;
 }
 
-export type FromKernel = FrameMessage | HistoryMessage | DoneMessage | RowsMessage | WindowsMessage;
+export type FromKernel = FrameMessage | HistoryMessage | DoingMessage | DoneMessage | RowsMessage | WindowsMessage;
 
 /** What a reload shows of a job that has ended. */
 export interface Last {

@@ -83,16 +83,15 @@ export class Panel {
     if (message.id !== this.#id || !this.#item) return;
     clearTimeout(this.#late);
     const { columns, rows } = message;
-    if (message.t === "windows") {
-      const waits = { name: "waits for", dtype: "", summary: "" };
-      const lines = rows.map((row, at) => [...row, message.waits[at] ?? ""]);
-      this.#body.replaceChildren(table([...columns, waits], lines, caption(rows.length, message.of, "open windows")));
-      const mark = message.watermark === null ? "no watermark yet" : `watermark ${message.watermark}`;
-      this.#say([mark, message.note].filter(Boolean).join("; "));
-    } else {
-      this.#body.replaceChildren(table(columns, rows, caption(rows.length, message.of, "rows")));
-      this.#say(message.note);
-    }
+    const waits = { name: "waits for", dtype: "", summary: "" };
+    const windows = message.t === "windows";
+    const shown = windows ? [...columns, waits] : columns;
+    const lines = windows ? rows.map((row, at) => [...row, message.waits[at] ?? ""]) : rows;
+    const what = caption(rows.length, message.of, windows ? "open windows" : "rows");
+    // Without columns there is nothing to show but the reason.
+    this.#body.replaceChildren(...(columns.length ? [table(shown, lines, what)] : []));
+    const mark = windows ? (message.watermark === null ? "no watermark yet" : `watermark ${message.watermark}`) : "";
+    this.#say([mark, message.note].filter(Boolean).join("; "));
   }
 
   dispose(): void {

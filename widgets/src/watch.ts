@@ -21,8 +21,6 @@ export class Watch {
   close(): void {
     this.#observer.disconnect();
     document.removeEventListener("visibilitychange", this.#changed);
-    if (this.#was) this.#tell(false);
-    this.#was = false;
   }
 
   #look(): void {

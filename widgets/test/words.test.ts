@@ -93,11 +93,24 @@ describe("the buttons", () => {
     expect(notes).toEqual([]);
     vi.advanceTimersByTime(200);
     expect(notes).toEqual(["the kernel is busy: waiting for the cell to end"]);
-    buttons.done("stop", null);
-    expect(notes.at(-1)).toBe("");
+    buttons.done("stop", null, "stopped after 12 batches");
+    expect(notes.at(-1)).toBe("stopped after 12 batches");
     buttons.done("drain", "there is no end to wait for");
     expect(notes.at(-1)).toBe("drain: there is no end to wait for");
   });
+});
+
+test("a kernel that has heard a command is not called busy, however long the work takes", () => {
+  const notes: string[] = [];
+  const buttons = new Buttons(() => {}, (text) => notes.push(text));
+  buttons.show(ALL, "running");
+  buttons.node().querySelector<HTMLElement>("[data-do=drain]")?.click();
+  buttons.doing("drain");
+  vi.advanceTimersByTime(5_000);
+  expect(notes.filter(Boolean)).toEqual([]);
+  expect(buttons.node().querySelector("[data-do=drain]")?.getAttribute("aria-busy")).toBe("true");
+  buttons.done("drain", null);
+  expect(buttons.node().querySelector("[data-do=drain]")?.hasAttribute("aria-busy")).toBe(false);
 });
 
 test("the verdict changes at most once a second, and the last one is said", () => {
@@ -151,6 +164,13 @@ describe("the panel", () => {
     panel.take({ t: "windows", id: 2, title: "", watermark: "09:56", columns, rows: [["09:00"]], waits: ["4 min"], of: 1 });
     expect([...panel.node().querySelectorAll("td")].map((cell) => cell.textContent)).toEqual(["09:00", "4 min"]);
     expect(panel.node().textContent).toContain("watermark 09:56");
+  });
+
+  test("shows why there is nothing to show", () => {
+    const { panel } = opened({ node: 0 });
+    panel.take({ t: "rows", id: 1, title: "", columns: [], rows: [], of: 0, note: "no batch has passed yet" });
+    expect(panel.node().querySelector("table")).toBeNull();
+    expect(panel.node().querySelector(".note")?.textContent).toBe("no batch has passed yet");
   });
 
   test("has no tab of windows for a stage without state", () => {
