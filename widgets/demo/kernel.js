@@ -106,11 +106,22 @@ export class FakeKernel {
     };
   }
 
+  message() {
+    const { elapsed } = this;
+    return { t: "frame", seq: ++this.seq, elapsed, verdict: this.verdict(), totals: this.totals(), log: this.lines.splice(0) };
+  }
+
   frame(more = {}) {
-    const message = {
-      t: "frame", seq: ++this.seq, elapsed: this.elapsed, verdict: this.verdict(), totals: this.totals(), log: this.lines.splice(0),
-    };
-    this.model.say({ ...message, ...more }, this.values());
+    this.model.say({ ...this.message(), ...more }, this.values());
+  }
+
+  /** What a job leaves in its model when it has ended. */
+  last(verdict, log) {
+    const values = this.values().map((value) => (Number.isFinite(value) ? value : null));
+    const rows = (many, width) => Array.from({ length: many }, () => values.splice(0, width));
+    const node = rows(this.stages.length, FIELDS.node.length);
+    const edge = rows(this.queues.length, FIELDS.edge.length);
+    return { node, edge, verdict, totals: this.totals(), elapsed: this.elapsed, log };
   }
 
   hear(message) {

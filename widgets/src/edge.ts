@@ -4,13 +4,12 @@ import { Attribute, svg, Text } from "./dom";
 import { count, percent } from "./format";
 import type { Table } from "./frame";
 import type { Point } from "./layout";
-import type { EdgeInfo } from "./model";
+import { type EdgeInfo, isSide } from "./model";
 
 const QUEUE = { width: 30, height: 8 };
 const NARROW = 16;
 
 export class Edge {
-  #info: EdgeInfo;
   #names: string;
   #wire = svg("path", { class: "wire" });
   #hit = svg("path", { class: "hit" });
@@ -27,8 +26,7 @@ export class Edge {
   #said = "";
 
   constructor(info: EdgeInfo, from: string, to: string) {
-    this.#info = info;
-    const side = this.#isSide();
+    const side = isSide(info);
     this.#names = `queue from ${from}${side ? `, ${info.tag} rows,` : ""} to ${to}`;
     this.#el = svg("g", { class: side ? "edge side" : "edge", role: "button", tabindex: -1, "aria-label": this.#names });
     this.#level = new Attribute(this.#el, "data-level");
@@ -75,10 +73,6 @@ export class Edge {
 
   describe(): void {
     if (this.#said) this.#label.set(this.#said);
-  }
-
-  #isSide(): boolean {
-    return this.#info.tag !== "" && this.#info.tag !== "main";
   }
 }
 

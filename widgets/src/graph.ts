@@ -45,8 +45,14 @@ export class GraphView {
     this.#layout = layOut(graph.nodes.length, graph.edges, WHOLE, this.#order);
     this.#wires.append(...this.#edges.map((edge) => edge.node()));
     this.#plane.append(this.#wires, ...this.#reading().map((at) => (this.#cards[at] as Card).node()));
-    this.#cards.forEach((card, node) => this.#listen(card.node(), { node }));
-    this.#edges.forEach((edge, at) => this.#listen(edge.node(), { edge: at }));
+    this.#cards.forEach((card, node) => {
+      card.node().dataset["node"] = String(node);
+      this.#listen(card.node(), { node });
+    });
+    this.#edges.forEach((edge, at) => {
+      edge.node().dataset["edge"] = String(at);
+      this.#listen(edge.node(), { edge: at });
+    });
     this.#cards[this.#reading()[0] ?? 0]?.node().setAttribute("tabindex", "0");
     this.#here = { node: this.#reading()[0] ?? 0 };
     this.#place(WHOLE);

@@ -143,13 +143,14 @@ export function statusOf(model: Model): Status {
   return (model.get("status") ?? "running") as Status;
 }
 
+/** Whether it carries what a stage puts aside, like late rows. */
+export function isSide({ tag }: EdgeInfo): boolean {
+  return tag !== "" && tag !== "main";
+}
+
 /** Whether frames are to be expected. */
 export function isLive(status: Status): boolean {
   return status === "running" || status === "draining";
-}
-
-export function hasEnded(status: Status): boolean {
-  return status === "finished" || status === "failed" || status === "stopped";
 }
 
 export function assert(truth: unknown, why: string): asserts truth {

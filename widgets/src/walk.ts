@@ -1,13 +1,18 @@
 /** Where an arrow key leads: along the stream from stage to queue to stage, up and down among neighbours. */
 
 import type { Box } from "./layout";
-import type { EdgeInfo } from "./model";
+import { type EdgeInfo, isSide } from "./model";
 
 export type Item = { node: number } | { edge: number };
 
 /** `list`: the stages stand below each other in this order, and queues are not shown. */
 export function step(item: Item, key: string, edges: EdgeInfo[], boxes: Box[], list: number[] | null): Item | null {
   if (list) return stepInList(item, key, list);
+  if (key === "Home" || key === "End") {
+    const ends = [...boxes.keys()].sort((a, b) => (boxes[a]?.layer ?? 0) - (boxes[b]?.layer ?? 0));
+    const end = key === "Home" ? ends[0] : ends[ends.length - 1];
+    return end === undefined ? null : { node: end };
+  }
   if ("edge" in item) return stepFromEdge(item.edge, key, edges, boxes);
   const { node } = item;
   const height = (at: number) => (boxes[at]?.y ?? 0) - (boxes[node]?.y ?? 0);
@@ -23,12 +28,6 @@ export function step(item: Item, key: string, edges: EdgeInfo[], boxes: Box[], l
         .sort((a, b) => height(a) - height(b));
       const next = column[column.indexOf(node) + (key === "ArrowDown" ? 1 : -1)];
       return next === undefined ? null : { node: next };
-    }
-    case "Home":
-    case "End": {
-      const ends = [...boxes.keys()].sort((a, b) => (boxes[a]?.layer ?? 0) - (boxes[b]?.layer ?? 0));
-      const end = key === "Home" ? ends[0] : ends[ends.length - 1];
-      return end === undefined ? null : { node: end };
     }
     default:
       return null;
@@ -56,12 +55,14 @@ function stepFromEdge(at: number, key: string, edges: EdgeInfo[], boxes: Box[]):
   return next === undefined ? null : { edge: next };
 }
 
+/** The way straight on: the main stream before side outputs, then the flattest line. */
 function straightest(
   edges: EdgeInfo[],
   mine: (edge: EdgeInfo) => boolean,
   height: (edge: EdgeInfo) => number,
 ): Item | null {
+  const cost = (edge: EdgeInfo) => Math.abs(height(edge)) + (isSide(edge) ? 1e6 : 0);
   const found = [...edges.keys()].filter((at) => mine(edges[at] as EdgeInfo));
-  found.sort((a, b) => Math.abs(height(edges[a] as EdgeInfo)) - Math.abs(height(edges[b] as EdgeInfo)));
+  found.sort((a, b) => cost(edges[a] as EdgeInfo) - cost(edges[b] as EdgeInfo));
   return found[0] === undefined ? null : { edge: found[0] };
 }

@@ -21,6 +21,14 @@ test("right and left go along the stream, by way of the queues", () => {
   expect(walk({ node: 4 }, "ArrowRight")).toBeNull();
 });
 
+test("the main stream goes before side outputs, however straight those are", () => {
+  const list = [
+    { from: 0, to: 1, port: 0, tag: "late" },
+    { from: 0, to: 2, port: 0, tag: "main" },
+  ];
+  expect(step({ node: 0 }, "ArrowRight", list, layOut(3, list, SIZE).boxes, null)).toEqual({ edge: 1 });
+});
+
 test("up and down go to the neighbours in a layer, and among queues that share an end", () => {
   const [upper, lower] = [2, 3].sort((a, b) => (boxes[a]?.y ?? 0) - (boxes[b]?.y ?? 0)) as [number, number];
   expect(walk({ node: upper }, "ArrowDown")).toEqual({ node: lower });
@@ -32,6 +40,7 @@ test("up and down go to the neighbours in a layer, and among queues that share a
 test("home and end are where the stream begins and ends", () => {
   expect(walk({ node: 2 }, "Home")).toEqual({ node: 0 });
   expect(walk({ node: 2 }, "End")).toEqual({ node: 4 });
+  expect(walk({ edge: 3 }, "Home")).toEqual({ node: 0 });
   expect(walk({ node: 2 }, "q")).toBeNull();
 });
 
