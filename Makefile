@@ -19,7 +19,7 @@ LONG := tests/laws tests/semantics/test_against_batch.py tests/semantics/test_or
 	tests/wasm/test_udf_programs.py tests/wasm/test_udf_text.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check bench notebooks format clean
+.PHONY: help demo lab test check bench notebooks widgets format clean
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ bench: $(VENV)/.dev ## measure speed and memory beside Polars and DuckDB
 notebooks: $(VENV)/.dev ## run the notebooks and compare their outputs
 	@DATAFLARE_STATIC=1 $(PYTEST) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with notebooks/sanitize.cfg notebooks $(ARGS)
+
+widgets: ## check, test and build the dashboard's page (needs Node 20)
+	@npm ci --silent --no-audit --no-fund --prefix widgets
+	@npm run --silent check --prefix widgets
+	@npm test --silent --prefix widgets
+	@npm run --silent build --prefix widgets
+	@wc -c dataflare_nb/notebook/static/*
 
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

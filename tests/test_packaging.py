@@ -45,7 +45,8 @@ def _said(command: list[str], folder: Path) -> str:
 def test_the_wheel_has_the_package_its_types_and_its_plugins_and_nothing_else(built: tuple[Path, Path]) -> None:
     names = set(zipfile.ZipFile(built[1]).namelist())
     plugin = ("plugins/carrier_code/plugin.json", "plugins/carrier_code/carrier_code.wasm")
-    for wanted in ("py.typed", *plugin, "wasm/library.bin", "cli.py"):
+    page = ("notebook/static/dashboard.js", "notebook/static/dashboard.css")
+    for wanted in ("py.typed", *plugin, *page, "wasm/library.bin", "cli.py"):
         assert f"dataflare_nb/{wanted}" in names
     described = [path.parent for path in (ROOT / "plugins").glob("*/plugin.json")]
     plugins = {
@@ -84,6 +85,9 @@ def test_the_source_archive_has_all_that_is_needed_to_build_and_test(built: tupl
         "plugins/abi/dataflare.h",
         "plugins/udf_runtime/src/math.c",
         "plugins/abi/package-lock.json",
+        "widgets/package-lock.json",
+        "widgets/src/index.ts",
+        "dataflare_nb/notebook/static/dashboard.js",
         "tests/test_packaging.py",
     ):
         assert name in names
