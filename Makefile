@@ -10,6 +10,8 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n 2
+# Where byte code is forbidden, each of the many processes that tests start would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests of every law, of what kills, floods and compiles take minutes; `make check` leaves them to `make test`.
 LONG := tests/laws tests/semantics/test_against_batch.py tests/semantics/test_order_and_ledger.py tests/test_demo.py \
 	tests/test_packaging.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
@@ -44,7 +46,7 @@ bench: $(VENV)/.dev ## measure speed and memory beside Polars and DuckDB
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 notebooks: $(VENV)/.dev ## run the notebooks and compare their outputs
-	@DATAFLARE_STATIC=1 $(PYTEST) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 \
+	@DATAFLARE_STATIC=1 $(PYTEST) -p nbval.plugin --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with notebooks/sanitize.cfg notebooks $(ARGS)
 
 widgets: ## check, test and build the dashboard's page (needs Node 20)

@@ -18,7 +18,7 @@ ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 @pytest.mark.parametrize("path", ALL, ids=[path.stem for path in ALL])
 def test_a_notebook_gives_what_is_saved_in_it(path: Path) -> None:
     pytest.importorskip("nbval")
-    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60"]
+    options = ["-p", "nbval.plugin", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=60"]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *options]
     command += ["--nbval-sanitize-with", str(NOTEBOOKS / "sanitize.cfg"), str(path)]
     done = subprocess.run(
