@@ -72,6 +72,28 @@ def test_the_keyboard_walks_the_graph_opens_and_closes(show: Open) -> None:
     assert page.locator(".graph [tabindex='0']").count() == 1
 
 
+def test_jupyterlab_hears_of_ctrl_s_but_of_no_bare_key(show: Open) -> None:
+    """It listens on the document before all others, and leaves alone what the focused element itself is marked for."""
+    page = show("three")
+    play(page)
+    page.evaluate(
+        """() => {
+            window.heard = [];
+            const lab = e => { if (!e.target.hasAttribute("data-lm-suppress-shortcuts")) heard.push(e.key) };
+            document.addEventListener("keydown", lab, true);
+        }"""
+    )
+    for where in (".card[tabindex='0']", "button[data-do=pause]", "summary"):
+        page.locator(where).focus()
+        for key in ("d", "b", "ArrowDown", "Control+s"):
+            page.keyboard.press(key)
+            page.locator(where).focus()
+    assert page.evaluate("heard.filter(key => key !== 'Control')") == ["s", "s", "s"]
+    page.evaluate("demo.views[0].close(); document.body.tabIndex = 0; document.body.focus()")
+    page.keyboard.press("d")
+    assert page.evaluate("heard.at(-1)") == "d"
+
+
 def test_the_panel_shows_rows_and_the_windows_of_a_stage_with_state(show: Open) -> None:
     page = show("branches")
     play(page)
@@ -215,3 +237,14 @@ def test_views_of_one_job_are_independent_and_leave_nothing_behind(show: Open) -
     assert page.evaluate("[demo.model.listeners, document.querySelectorAll('.dataflare').length]") == [0, 0]
     assert page.evaluate("demo.model.sent.length") == before
     assert {each["view"] for each in sent(page, "bye")} == {each["view"] for each in sent(page, "hello")}
+
+
+def test_a_bottleneck_out_of_sight_is_a_press_away(show: Open) -> None:
+    page = show("sixty", width=800)
+    play(page, 30)
+    seen = "e => e.getBoundingClientRect().bottom <= e.closest('.graph').getBoundingClientRect().bottom"
+    culprit = page.locator("[data-state=bottleneck]")
+    assert not culprit.evaluate(seen)
+    page.get_by_role("button", name="Show").click()
+    assert culprit.evaluate(seen)
+    assert culprit.evaluate("e => e === document.activeElement")

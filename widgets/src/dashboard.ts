@@ -6,6 +6,7 @@ import { decode, type Frame, numbers, ofLast } from "./frame";
 import { GraphView } from "./graph";
 import { Header } from "./header";
 import { History } from "./history";
+import { ownKeys } from "./keys";
 import { legend } from "./legend";
 import { Log } from "./log";
 import {
@@ -42,6 +43,7 @@ export class Dashboard {
   #flow: Flow<Arrived>;
   #el: HTMLElement;
   #watch: Watch;
+  #letKeysGo: () => void;
   #size: ResizeObserver;
   #timer: ReturnType<typeof setInterval>;
   #heard = performance.now();
@@ -54,7 +56,11 @@ export class Dashboard {
     this.#graph = graphOf(model);
     this.#fields = fieldsOf(model);
     this.#history = new History(this.#graph.nodes.length);
-    this.#header = new Header(this.#graph.name, (action) => model.send({ t: "do", do: action }));
+    this.#header = new Header(
+      this.#graph.name,
+      (action) => model.send({ t: "do", do: action }),
+      (node) => this.#view.focus({ node }),
+    );
     this.#view = new GraphView(this.#graph, (item) => this.#open(item));
     this.#panel = new Panel({
       send: (message) => model.send(message),
@@ -66,14 +72,14 @@ export class Dashboard {
     const zoom = legend((factor) => this.#view.zoom(factor));
     this.#el = el(
       "div",
-      // JupyterLab has a meaning for most keys; here they are ours.
-      { class: "dataflare", role: "group", "aria-label": `job ${this.#graph.name}`, "data-lm-suppress-shortcuts": "true" },
+      { class: "dataflare", role: "group", "aria-label": `job ${this.#graph.name}` },
       this.#header.node(),
       this.#view.node(),
       zoom,
       this.#panel.node(),
       this.#log.node(),
     );
+    this.#letKeysGo = ownKeys(this.#el);
     this.#el.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !this.#panel.item) return;
       event.preventDefault();
@@ -118,6 +124,7 @@ export class Dashboard {
 
   close(): void {
     this.#watch.close();
+    this.#letKeysGo();
     this.#size.disconnect();
     clearInterval(this.#timer);
     this.#flow.close();

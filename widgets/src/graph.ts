@@ -5,6 +5,7 @@ import { el, svg } from "./dom";
 import { Edge, tooDense } from "./edge";
 import type { Frame } from "./frame";
 import type { History } from "./history";
+import { isShortcut } from "./keys";
 import { type Layout, layOut, type Order, order, type Size } from "./layout";
 import type { Graph } from "./model";
 import { step, type Item } from "./walk";
@@ -94,7 +95,7 @@ export class GraphView {
     for (const [name, is] of Object.entries({
       list: narrow,
       small,
-      far: small && this.#scale < READABLE + 0.1,
+      distant: small && this.#scale < READABLE + 0.1,
       tiny: small && this.#scale < TINY,
     })) this.#el.classList.toggle(name, is);
     this.#place(wide);
@@ -142,6 +143,7 @@ export class GraphView {
       this.#open(item);
     });
     element.addEventListener("keydown", (event) => {
+      if (isShortcut(event as KeyboardEvent)) return;
       const key = (event as KeyboardEvent).key;
       if (key === "Enter" || key === " ") this.#open(item);
       else {

@@ -29,6 +29,8 @@ const SAY_EVERY = 1_000;
 export class Header {
   #pill = el("span", { class: "pill" });
   #verdict = el("p", { class: "verdict", role: "status" });
+  #says = el("div", { class: "says" });
+  #find = el("button", { type: "button", title: "go to the stage that limits the stream" }, "Show");
   #error = el("pre", { class: "error", role: "alert" });
   #note = el("p", { class: "note", role: "status" });
   #progress = el("progress", { max: 1, "aria-label": "progress" });
@@ -39,7 +41,10 @@ export class Header {
   #saidAt = -Infinity;
   #wanted: Verdict = { node: null, words: "" };
 
-  constructor(name: string, act: (action: Action) => void) {
+  constructor(name: string, act: (action: Action) => void, find: (node: number) => void) {
+    this.#find.addEventListener("click", () => {
+      if (this.#wanted.node !== null) find(this.#wanted.node);
+    });
     this.#buttons = new Buttons(act, (text, bad) => this.note(text, bad));
     const tiles = el("dl", { class: "totals" });
     for (const [key, title] of TOTALS) {
@@ -49,13 +54,14 @@ export class Header {
       this.#totals.set(key, { text, tile });
       tiles.append(tile);
     }
-    this.#note.hidden = this.#error.hidden = this.#progress.hidden = true;
+    this.#note.hidden = this.#error.hidden = this.#progress.hidden = this.#find.hidden = true;
+    this.#says.append(this.#verdict, this.#find);
     this.#el = el(
       "header",
       {},
       el("div", { class: "top" }, this.#pill, el("h3", { title: name }, name), this.#buttons.node()),
       this.#progress,
-      this.#verdict,
+      this.#says,
       this.#error,
       this.#note,
       tiles,
@@ -94,7 +100,8 @@ export class Header {
     this.#said = words + kind;
     this.#saidAt = now;
     this.#verdict.replaceChildren(...worded(words));
-    this.#verdict.dataset["kind"] = kind;
+    this.#says.dataset["kind"] = kind;
+    this.#find.hidden = kind !== "limit";
   }
 
   doing(action: string): void {

@@ -114,7 +114,7 @@ test("a kernel that has heard a command is not called busy, however long the wor
 });
 
 test("the verdict changes at most once a second, and the last one is said", () => {
-  const header = new Header("job", () => {});
+  const header = new Header("job", () => {}, () => {});
   const totals = { rows_in: 1, rows_out: 1, rows_per_s: 1, late: 0, invalid: 0, progress: null, memory: 1 };
   const said = () => header.node().querySelector("[role=status].verdict")?.textContent;
   const say = (words: string, now: number) => {
