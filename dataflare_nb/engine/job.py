@@ -73,6 +73,7 @@ class Job:
         self._results = results
         self._clock = clock
         self._pace = pace
+        self._workers = workers
         self._started = time.monotonic()
         self._ended: float | None = None
         self._outcome: str | None = None
@@ -305,6 +306,7 @@ class Job:
             self._pace.rows,
             progress,
             whole,
+            self._workers,
             self._journal.lines(),
         )
 

@@ -78,6 +78,7 @@ class Reading:
     progress: float | None = None
     whole: bool = False
     """All of a bounded input is through, so every number of rows is the same in each run."""
+    workers: int = 1
     log: tuple[LogLine, ...] = ()
     """The newest lines of the job's log, the oldest first."""
 
