@@ -22,11 +22,20 @@ def step(job: str, scheduler: Scheduler, patience: float) -> None:
         try:
             while scheduler.paused and not scheduler.over() and not _through(scheduler, asked):
                 if time.monotonic() > deadline:
-                    what = "its batch is not through" if scheduler.stepping < asked else "no source has given a row"
-                    raise JobTimeout(f"job {job} was stepped, and after {patience:g} s {what}; it stays paused")
+                    raise JobTimeout(
+                        f"job {job} was stepped, and after {patience:g} s {_missing(scheduler, asked)}; it stays paused"
+                    )
                 scheduler.changed.wait(0.05)
         finally:
             scheduler.stepping = set()
+
+
+def _missing(scheduler: Scheduler, asked: set[str]) -> str:
+    if scheduler.stepping < asked:
+        return "its batch is not through"
+    if any(stage.in_flight() for stage in scheduler.stages):
+        return "what was read before is still under way"
+    return "no source has given a row"
 
 
 def _through(scheduler: Scheduler, asked: set[str]) -> bool:

@@ -8,7 +8,7 @@ import polars as pl
 
 MOST_ROWS, MOST_COLUMNS, LONGEST = 50, 100, 200
 MOST_BYTES = 100_000
-_MOST_ITEMS = 40
+_MOST_ITEMS = 100
 
 
 def table(frame: pl.DataFrame) -> dict[str, Any]:
@@ -44,6 +44,8 @@ def _short(column: pl.Series) -> pl.Series:
         return column.bin.slice(0, LONGEST // 2)
     if isinstance(dtype, pl.List):
         return column.list.head(_MOST_ITEMS)
+    if isinstance(dtype, pl.Array):
+        return column.arr.to_list().list.head(_MOST_ITEMS)
     return column
 
 

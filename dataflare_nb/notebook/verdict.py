@@ -56,7 +56,8 @@ def verdict(loads: Sequence[Load], queues: Sequence[Queue], workers: int = 1) ->
         place
         for place in free
         if loads[place].busy >= FULL
-        or (loads[place].busy >= MOSTLY and (place in pressed or spent))
+        # Nothing could fill up before a source: one that mostly works is the limit itself.
+        or (loads[place].busy >= MOSTLY and (place in pressed or spent or loads[place].source))
         or (place in pressed and loads[place].busy >= WAITS)
     ]
     if limiting:
