@@ -11,6 +11,7 @@ STARVED, LOST, HIDDEN = 0.25, 1.0, 1.0
 """Seconds between frames: without credit, without any for `_PATIENCE` seconds, and when nobody looks."""
 MESSAGES_PER_S, BYTES_PER_S = 10, 200_000
 _PATIENCE = 5.0
+_EARLY = 0.04
 
 
 class Flow:
@@ -36,8 +37,10 @@ class Flow:
 
     def wants(self, now: float, size: int) -> bool:
         """Tell whether it is time for a frame of so many bytes."""
-        # A hair early is in time: who samples at 10 Hz would else miss every other turn.
-        return now - self._last >= self._pause(now) * 0.9 and self._bearable(now, size)
+        # A little early is in time: who samples at 10 Hz would else miss every other turn.
+        pause = self._pause(now)
+        early = _EARLY if pause == self._interval else 0.0
+        return now - self._last >= pause - early and self._bearable(now, size)
 
     def frame(self, now: float, size: int) -> int:
         """Count a frame, and return its number."""
