@@ -15,27 +15,35 @@ def step(job: str, scheduler: Scheduler, patience: float) -> None:
     paused, and what was read is still worked on.
     """
     deadline = time.monotonic() + patience
-    with scheduler.changed:
+    with scheduler.lock:
         asked = {stage.id for stage in scheduler.stages if stage.source is not None and not stage.ended}
         scheduler.stepping = set(asked)
         scheduler.changed.notify_all()
-        try:
-            while scheduler.paused and not scheduler.over() and not _through(scheduler, asked):
-                if time.monotonic() > deadline:
-                    raise JobTimeout(
-                        f"job {job} was stepped, and after {patience:g} s {_missing(scheduler, asked)}; it stays paused"
-                    )
-                scheduler.changed.wait(0.05)
-        finally:
-            scheduler.stepping = set()
+    try:
+        # Looks again and again, which may be interrupted at any moment: `Condition.wait` may not.
+        while not _is_done(scheduler, asked):
+            if time.monotonic() > deadline:
+                raise JobTimeout(
+                    f"job {job} was stepped, and after {patience:g} s {_missing(scheduler, asked)}; it stays paused"
+                )
+            time.sleep(0.002)
+    finally:
+        scheduler.stepping = set()
+
+
+def _is_done(scheduler: Scheduler, asked: set[str]) -> bool:
+    with scheduler.lock:
+        return not scheduler.paused or scheduler.over() or _through(scheduler, asked)
 
 
 def _missing(scheduler: Scheduler, asked: set[str]) -> str:
-    if scheduler.stepping < asked:
-        return "its batch is not through"
-    if any(stage.in_flight() for stage in scheduler.stages):
-        return "what was read before is still under way"
-    return "no source has given a row"
+    """Say what was waited for in vain."""
+    with scheduler.lock:
+        if scheduler.stepping < asked:
+            return "its batch is not through"
+        if any(stage.in_flight() for stage in scheduler.stages):
+            return "what was read before is still under way"
+        return "no source has given a row"
 
 
 def _through(scheduler: Scheduler, asked: set[str]) -> bool:

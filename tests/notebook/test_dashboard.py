@@ -53,7 +53,9 @@ def opened(k: Kernel, code: str = "ticking('ticks')") -> str:
     return comm
 
 
-def numbers(k: Kernel, comm: str, message: dict[str, Any]) -> tuple[dict[str, dict[str, float]], list[dict[str, float]]]:
+def numbers(
+    k: Kernel, comm: str, message: dict[str, Any]
+) -> tuple[dict[str, dict[str, float]], list[dict[str, float]]]:
     """Return a frame's numbers by stage and by edge."""
     state = k.state(comm)
     fields, graph = state["fields"], state["graph"]
@@ -279,7 +281,9 @@ def test_the_end_of_a_job_takes_the_place_of_its_dashboard(running):
     assert [row[1] for row in state["last"]["node"]] == [700, 700]
     assert [line["text"] for line in state["last"]["log"]][-1] == "finished: 700 rows were read"
     running.tell(comm, {"t": "bye", "view": "v"})
-    running.until(lambda: [m for m in running.seen if m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm])
+    running.until(
+        lambda: [m for m in running.seen if m["msg_type"] == "comm_close" and m["content"]["comm_id"] == comm]
+    )
 
 
 def test_shown_rows_equal_the_ledger(running):
