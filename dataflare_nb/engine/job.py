@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
@@ -26,20 +27,19 @@ from ..errors import (
 )
 from ..graph import Graph, node
 from ..interrupts import Latch
-from ..runtime.channel import Channel
-from ..runtime.host import Host
-from ..runtime.metrics import Shares
+from ..runtime.journal import ERROR, INFO, WARNING, Journal
 from ..runtime.pace import Pace
-from ..runtime.plan import Plan, StagePlan
-from ..runtime.probe import Reading, Swap, ledger, metrics, plugins, swaps
-from ..runtime.sink import SinkDriver
-from ..runtime.source import SourceDriver
+from ..runtime.plan import Plan
+from ..runtime.probe import Reading, Sample, Swap, ledger, metrics, plugins, swaps
+from ..runtime.probe import log as lines
 from ..signature import public
-from ..types import NEVER, Batch, Clock
-from .reading import Sample, newest_time, reading, sampled
+from ..types import Batch, Clock
+from .assembly import connect, open_stage
+from .reading import newest_time, reading, sampled
 from .report import WindowReport
 from .scheduler import Scheduler
 from .stage import Stage
+from .step import step
 from .swap import guests, swap
 from .visit import visiting
 
@@ -73,7 +73,7 @@ class Job:
         self._results = results
         self._clock = clock
         self._pace = pace
-        self._commit_every = commit_every
+        self._workers = workers
         self._started = time.monotonic()
         self._ended: float | None = None
         self._outcome: str | None = None
@@ -81,16 +81,25 @@ class Job:
         self._keeps = False
         self._finished = Latch()
         self._finishing = threading.Lock()
+        self._stepping = threading.Lock()
+        self._journal = Journal(lambda: time.monotonic() - self._started)
         self._stages: dict[str, Stage] = {}
         self.history: deque[Sample] = deque(maxlen=_HISTORY)
         try:
             for stage_plan in plan.stages:
-                self._stages[stage_plan.id] = self._open(stage_plan)
-            self._connect()
+                self._stages[stage_plan.id] = open_stage(
+                    stage_plan,
+                    self._started,
+                    clock,
+                    self._journal,
+                    live=not plan.bounded,
+                    commit_every=commit_every,
+                )
+            connect(self._stages, pace.capacity)
         except BaseException:
             self._release(commit=False)
             raise
-        self._scheduler = Scheduler(name, list(self._stages.values()), workers, clock, pace)
+        self._scheduler = Scheduler(name, list(self._stages.values()), workers, clock, pace, self._journal)
         self._scheduler.on_end = self._wind_up
         self._scheduler.on_progress = self._remember
 
@@ -101,6 +110,7 @@ class Job:
         with self._finishing:
             if not self._begun and self._outcome is None:
                 self._begun = True
+                self._journal.say(INFO, "started")
                 self._scheduler.start()
         return self
 
@@ -161,11 +171,9 @@ class Job:
             return
         stuck = self._scheduler.stop()
         if stuck:
-            log.warning(
-                "job %s is stopped, but %s is still inside a call that does not return; its thread ends when it does",
-                self.name,
-                listing(stuck),
-            )
+            text = f"{listing(stuck)} is still inside a call that does not return; its thread ends when it does"
+            log.warning("job %s is stopped, but %s", self.name, text)
+            self._journal.say(WARNING, f"stopped, but {text}")
         self._wind_up()
 
     def drain(self, timeout: float | None = None) -> Job:
@@ -173,6 +181,8 @@ class Job:
         if self._scheduler.on_worker():
             raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
         with self._scheduler.lock:
+            if self._outcome is None and not self._scheduler.draining:
+                self._journal.say(INFO, "draining: no more is read, and what is under way goes on to its end")
             self._scheduler.draining = True
             self._scheduler.changed.notify_all()
         self.wait(timeout)
@@ -188,6 +198,26 @@ class Job:
         """Go on reading."""
         self._set_paused(False)
 
+    def step(self, *, timeout: float = 10.0) -> Job:
+        """Let a paused job read one more batch, and return when that is as far as it gets.
+
+        Each source gives one batch, if it has one now. Windows stay open, since the input has not ended; after the last
+        batch the next step finds that it has, and the job finishes. It waits at most `timeout` seconds.
+        """
+        if self._scheduler.on_worker():
+            raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
+        with self._stepping:
+            if self._outcome is not None:
+                raise JobStopped(f"job {self.name} is {self._outcome}")
+            if self.status != PAUSED:
+                raise JobError(f"job {self.name} is {self.status}; job.pause() it first, then step through its batches")
+            step(self.name, self._scheduler, timeout)
+            with self._scheduler.lock:
+                over = self._scheduler.over()
+        if over:
+            self.wait(timeout)
+        return self
+
     def swap(self, stage: str, new: Any, *, timeout: float = 60.0) -> Swap:
         """Let a stage go on with another plugin, or another compiled function, between two batches of it.
 
@@ -201,7 +231,9 @@ class Job:
                 raise JobStopped(f"job {self.name} is {self._outcome}")
             if self._scheduler.on_worker():
                 raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
-            return swap(self.name, self.graph, found, new, self._scheduler, patience=timeout)
+            done = swap(self.name, self.graph, found, new, self._scheduler, patience=timeout)
+        self._journal.say(INFO, f"`{stage}` runs {done.after} instead of {done.before} from row {done.row:,} on")
+        return done
 
     # Looking
 
@@ -261,9 +293,22 @@ class Job:
                 for port, (channel, (sender, _)) in enumerate(zip(stage.inputs, stage.plan.inputs, strict=True))
             }
             sources = [stage.source for stage in self._stages.values() if stage.source is not None]
+            status = self.status
+            whole = self.plan.bounded and status == FINISHED and not self._scheduler.draining
         parts = [part for source in sources if (part := source.progress()) is not None]
         progress = sum(parts) / len(parts) if parts and len(parts) == len(sources) else None
-        return Reading(self._clock.now(), now - self._started, self.status, nodes, channels, self._pace.rows, progress)
+        return Reading(
+            self._clock.now(),
+            now - self._started,
+            status,
+            nodes,
+            channels,
+            self._pace.rows,
+            progress,
+            whole,
+            self._workers,
+            self._journal.lines(),
+        )
 
     def sample(self, node_id: str, rows: int = 20) -> Batch:
         """Return the newest rows of a stage, for displays."""
@@ -280,6 +325,10 @@ class Job:
     def swaps(self) -> pl.DataFrame:
         """Return one row for each version that took over from another: stage, before, after, first row, time."""
         return swaps(self.read())
+
+    def log(self) -> pl.DataFrame:
+        """Return the newest lines of the job's log: how it began and ended, what was steered, what guests said."""
+        return lines(self.read())
 
     def ledger(self) -> pl.DataFrame:
         """Return for each stage where its rows are; see `dataflare_nb.runtime.probe.ledger` for the columns."""
@@ -313,56 +362,21 @@ class Job:
 
         return figure(self)
 
+    def dashboard(self) -> Any:
+        """Return the live dashboard of this job, for a notebook. Needs the `notebook` extra.
+
+        A job that is the last line of a cell shows it too. When the job has ended, a picture takes its place.
+        """
+        return importlib.import_module("..notebook.display", __package__).dashboard(self)
+
+    def _ipython_display_(self) -> None:
+        importlib.import_module("..notebook.display", __package__).show(self)
+
     def __repr__(self) -> str:
         why = f": {told(self.error)}" if self.status == FAILED and self.error is not None else ""
         return f"Job({self.name!r}, {self.status}{why})"
 
     # Making and ending
-
-    def _open(self, stage_plan: StagePlan) -> Stage:
-        stage = Stage(stage_plan, Shares(self._started), live=not self.plan.bounded)
-        if stage_plan.source is not None:
-            source = stage_plan.source(self._clock)
-            stage.source = SourceDriver(
-                source,
-                self._clock,
-                quantum=stage_plan.quantum,
-                idle_timeout=stage_plan.idle_timeout,
-                in_order=stage_plan.in_order,
-            )
-        elif stage_plan.operator is not None:
-            stage.host = Host(
-                stage_plan.id,
-                stage_plan.operator(),
-                self._clock,
-                transparent=stage_plan.transparent,
-                branches=stage_plan.branches,
-                ports=len(stage_plan.inputs),
-            )
-        else:
-            assert stage_plan.sink is not None
-            context = _SinkContext(stage_plan.id, self._clock)
-            sink = stage_plan.sink(self._clock)
-            stage.sink_counters = context.counters
-            stage.sink = SinkDriver(sink, context, stage_plan.schema, self._clock, commit_every=self._commit_every)
-        return stage
-
-    def _connect(self) -> None:
-        for stage in self._stages.values():
-            for port, (sender, tag) in enumerate(stage.plan.inputs):
-                stage.inputs.append(Channel(self._pace.capacity))
-                stage.marks.append((NEVER, 0))
-                self._stages[sender].outputs.setdefault(tag, []).append((stage, port))
-                self._stages[sender].downstream.append(stage)
-                stage.upstream.append(self._stages[sender])
-        before: dict[str, set[str]] = {}
-        for stage in self._stages.values():
-            above = [{sender} | before[sender] for sender, _ in stage.plan.inputs]
-            before[stage.id] = set().union(*above)
-            stage.related = {
-                port: {other for other in range(len(above)) if other != port and above[port] & above[other]}
-                for port in range(len(above))
-            }
 
     def _wind_up(self) -> None:
         """Settle the sinks, close everything, say how it went.
@@ -386,6 +400,7 @@ class Job:
                 self._ended = time.monotonic()
                 self._outcome = FAILED if failed else FINISHED if complete else STOPPED
                 self._scheduler.ended = True
+                self._say_how_it_ended()
             # Whoever left its stage in the meantime did not know that it had to be closed.
             self._release(commit=self._keeps)
             self._finished.set()
@@ -396,11 +411,12 @@ class Job:
             if stage.settled or stage.running:
                 continue
             stage.settled = True
-            for step in self._steps(stage, commit=commit):
+            for end in self._steps(stage, commit=commit):
                 try:
-                    step()
+                    end()
                 except BaseException as error:
                     log.warning("stage %s of job %s did not close: %s", stage.id, self.name, error)
+                    self._journal.say(WARNING, f"stage `{stage.id}` did not close: {told(error)}")
                     self._note(stage, error)
 
     def _steps(self, stage: Stage, *, commit: bool) -> list[Callable[[], None]]:
@@ -428,8 +444,20 @@ class Job:
         if self._outcome is not None:
             raise JobStopped(f"job {self.name} is {self._outcome}")
         with self._scheduler.lock:
+            if paused != self._scheduler.paused:
+                self._journal.say(INFO, "paused: no more is read" if paused else "resumed")
             self._scheduler.paused = paused
             self._scheduler.changed.notify_all()
+
+    def _say_how_it_ended(self) -> None:
+        read = sum(s.counters.rows_out for s in self._stages.values() if s.source is not None)
+        if self.error is not None:
+            self._journal.say(ERROR, f"failed: {told(self.error)}")
+        elif self._outcome == FINISHED:
+            how = "drained" if self._scheduler.draining else "finished"
+            self._journal.say(INFO, f"{how}: {read:,} rows were read")
+        else:
+            self._journal.say(INFO, f"stopped: {read:,} rows were read, what was under way is given up")
 
     def _remember(self, *, last: bool = False) -> None:
         now = time.monotonic()
@@ -441,19 +469,3 @@ class Job:
     def _interval(self) -> float:
         """A point each tenth of a second at first, later fewer, so that a long run still fits."""
         return 0.1 if len(self.history) < _HISTORY // 2 else 1.0
-
-
-class _SinkContext:
-    """What a writer is lent."""
-
-    def __init__(self, node_id: str, clock: Clock) -> None:
-        self.node_id = node_id
-        self.clock = clock
-        self.watermark = NEVER
-        self.restored = False
-        self.counters: dict[str, int] = {}
-        self._counting = threading.Lock()
-
-    def count(self, name: str, by: int = 1) -> None:
-        with self._counting:
-            self.counters[name] = self.counters.get(name, 0) + by

@@ -12,8 +12,8 @@ from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 from .names import short_names
 
 if TYPE_CHECKING:
+    from ..runtime.probe import Sample
     from .job import Job
-    from .reading import Sample
 
 try:
     from matplotlib.axes import Axes

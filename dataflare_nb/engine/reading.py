@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from ..graph import node
 from ..operators.event_time import AssignEventTime
-from ..runtime.probe import NodeReading
+from ..runtime.probe import NodeReading, Sample
 from ..types import FOREVER, NEVER, EventTime
 from .stage import Stage
 
 _EXACT = (node.EventTime, node.Union, node.WithColumns, node.Select, node.Rename, node.Cast, node.Drop, node.Unnest)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One point of a job's history: seconds since the start, and per stage rows out, shares so far and lag."""
-
-    elapsed: float
-    rows_out: Mapping[str, int]
-    spent: Mapping[str, Mapping[str, float]]
-    lag_us: Mapping[str, int | None]
 
 
 def newest_time(stages: Iterable[Stage]) -> int | None:

@@ -71,7 +71,7 @@ class WindowReport:
 
     def __repr__(self) -> str:
         head = f"{self.stage}: {self.window}{', ' + self.asked if self.asked else ''}"
-        lines = [head, f"  watermark: {self._clock()}"]
+        lines = [head, f"  watermark: {self.clock()}"]
         lines += [f"  open: {self._wait(row)}" for row in self.open.head(10).iter_rows(named=True)]
         if self.open.height > 10:
             lines.append(f"  and {self.open.height - 10} more open windows")
@@ -83,20 +83,25 @@ class WindowReport:
             lines.append("  nothing is known of it: no row has come for it, or it fired longer ago than is kept")
         return "\n".join(lines)
 
-    def _clock(self) -> str:
+    def clock(self) -> str:
+        """Say how far event time is."""
         if self.ended:
             return "at the end of time; everything has fired"
         return "not known yet: not every input has spoken" if self.watermark is None else str(self.watermark)
 
-    def _wait(self, row: dict[str, Any]) -> str:
-        told = ", ".join(f"{name}={value}" for name, value in row.items())
+    def waits(self, row: dict[str, Any]) -> str:
+        """Say what a window waits for, which is a row of `open`; nothing where its window has no end."""
         end = row.get("window_end")
         if end is None or self.watermark is None:
-            return told
+            return ""
         left = end.replace(tzinfo=None) - self.watermark
         if left > dt.timedelta(0):
-            return f"{told}; fires when the watermark has moved on by {left}"
-        return f"{told}; has fired, and is kept for late rows"
+            return f"fires when the watermark has moved on by {left}"
+        return "has fired, and is kept for late rows"
+
+    def _wait(self, row: dict[str, Any]) -> str:
+        told, waits = ", ".join(f"{name}={value}" for name, value in row.items()), self.waits(row)
+        return f"{told}; {waits}" if waits else told
 
 
 def _match(keys: Mapping[str, pl.DataType], key: Any) -> pl.Expr | None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from ..errors import JobError, JobStopped, StageFailed
 from ..interrupts import HeldBack
+from ..runtime.journal import WARNING, Journal
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 from ..runtime.pace import Pace
 from ..runtime.packet import Packet
@@ -25,6 +26,7 @@ _GRACE, _HALT = 0.25, 0.9
 _WORTH_SECONDS, _WORTH_ROWS = 0.001, 8_192
 """What takes less, or a batch with fewer rows, is not worth another worker: both would want the interpreter's lock."""
 _LONGEST_WAIT = 0.5
+_TROUBLE = {"late": ", their windows were over", "invalid": ", they could not be read or worked on"}
 _starting = threading.Lock()
 
 
@@ -39,15 +41,20 @@ class Scheduler:
     read. With one worker this is a deterministic loop.
     """
 
-    def __init__(self, name: str, stages: list[Stage], workers: int, clock: Clock, pace: Pace) -> None:
+    def __init__(
+        self, name: str, stages: list[Stage], workers: int, clock: Clock, pace: Pace, journal: Journal
+    ) -> None:
         self.name = name
         self.stages = stages
         self.clock = clock
         self.pace = pace
+        self.journal = journal
         # Taken by `with self.lock`, never by `with self.changed`: only the former survives an interrupt at any moment.
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.paused = False
+        self.stepping: set[str] = set()
+        """Sources that may give one batch although the job is paused."""
         self.draining = False
         self.stopping = False
         self.ended = False
@@ -161,7 +168,7 @@ class Scheduler:
                     self._publish(work, done)
                 work = self._next()
                 while work is None:
-                    if self._over():
+                    if self.over():
                         self.changed.notify_all()
                         return
                     self.changed.wait(self._until())
@@ -197,7 +204,8 @@ class Scheduler:
             return True
         return stage.parallel and stage.inputs[0].rows >= _WORTH_ROWS
 
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Tell whether nothing more is to be done. Ask under the lock."""
         return self.stopping or self.error is not None or all(stage.ended for stage in self.stages)
 
     def _next(self) -> Work | None:
@@ -232,9 +240,10 @@ class Scheduler:
         return self._begin(Work(stage, self._ticket(stage), packets, port), now)
 
     def _take_poll(self, stage: Stage, now: float) -> Work | None:
-        if (self.paused and not self.draining) or stage.running or now < stage.next_poll or not stage.room():
+        once = self.paused and not self.draining
+        if (once and stage.id not in self.stepping) or stage.running or now < stage.next_poll or not stage.room():
             return None
-        return self._begin(Work(stage, self._ticket(stage), polled=self.pace.rows), now)
+        return self._begin(Work(stage, self._ticket(stage), polled=self.pace.rows, once=once), now)
 
     @staticmethod
     def _ticket(stage: Stage) -> int:
@@ -255,7 +264,7 @@ class Scheduler:
                 stage.source.ended = True
                 return Done([Packet(End(), born=time.monotonic())], ready=False)
             packets, ready = stage.source.step(work.polled, time.monotonic())
-            for _ in range(self.pace.turn - 1):
+            for _ in range(0 if work.once else self.pace.turn - 1):
                 if not ready or self.stopping or stage.source.ended:
                     break
                 more, ready = stage.source.step(work.polled, time.monotonic())
@@ -333,6 +342,8 @@ class Scheduler:
     def _after_poll(self, work: Work, done: Done) -> None:
         stage = work.stage
         assert stage.source is not None
+        if done.ready or stage.source.ended:
+            self.stepping.discard(stage.id)
         if done.ready:
             polled = sum(packet.rows for packet in done.packets)
             self._full_polls = polled >= min(work.polled, stage.plan.quantum or work.polled)
@@ -360,6 +371,8 @@ class Scheduler:
                 if stage.source is not None:
                     stage.counters.last_batch_rows = batch.height
             case Side(tag, batch):
+                if batch.height and not stage.counters.sides.get(tag) and tag in _TROUBLE:
+                    self.journal.say(WARNING, f"`{stage.id}` has its first {tag} rows: {batch.height:,}{_TROUBLE[tag]}")
                 stage.counters.sides[tag] = stage.counters.sides.get(tag, 0) + batch.height
                 plain = packet.carrying(batch)
             case _:
@@ -418,7 +431,7 @@ class Scheduler:
         for stage in self.stages:
             if stage.ended:
                 continue
-            if stage.source is not None and not stage.running and not self.paused:
+            if stage.source is not None and not stage.running and (not self.paused or stage.id in self.stepping):
                 wait = min(wait, max(stage.next_poll - now, 0.0005) if stage.next_poll > now else wait)
             due = self._due_clock(stage) if not stage.running else None
             if due is not None:

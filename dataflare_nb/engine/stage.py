@@ -30,7 +30,7 @@ class Work:
     """Something a worker has taken on: packets, a poll or a tick.
 
     `packets` are the oldest batch, or several, with the words about time right behind, which would not be worth a turn
-    of their own. `at` is the place of the one being worked on.
+    of their own. `at` is the place of the one being worked on. A poll that is `once` is the only one of its turn.
     """
 
     stage: Stage
@@ -39,6 +39,7 @@ class Work:
     port: int = 0
     at: int = 0
     polled: int = 0
+    once: bool = False
     thread: int = 0
     _left: bool = False
     _raised: type[BaseException] | None = None

@@ -10,7 +10,7 @@ import polars as pl
 from ..errors import WasmBadOutput
 from ..types import Context, Schema
 from ..wasm.aggregator import GROUP, Aggregator, facts
-from ..wasm.hostcalls import HostFunctions
+from ..wasm.hostcalls import HostFunctions, listener
 from ..wasm.plugin import Plugin
 
 GROUPS = pl.UInt32
@@ -41,7 +41,14 @@ class PluginColumn:
 
     def open(self, ctx: Context) -> None:
         """Start anew with the host functions of a job."""
-        host = HostFunctions(self.plugin.name, clock=ctx.clock, seed=self.seed, count=ctx.count, stage=ctx.node_id)
+        host = HostFunctions(
+            self.plugin.name,
+            clock=ctx.clock,
+            seed=self.seed,
+            count=ctx.count,
+            stage=ctx.node_id,
+            listen=listener(ctx),
+        )
         self._worker.open(host, ctx.count)
 
     def interrupt(self) -> None:

@@ -15,7 +15,7 @@ from ..errors import (
 )
 from ..types import Batch, Context, Output, Schema
 from ..wasm.abi import DOORS
-from ..wasm.hostcalls import HostFunctions
+from ..wasm.hostcalls import HostFunctions, listener
 from ..wasm.plugin import FUNCTIONS, Plugin, PluginType
 from ..wasm.session import Session
 from .guests import OnError, check_columns, check_on_error, invalid
@@ -67,7 +67,14 @@ class WasmStage(BaseOperator):
     def open(self, ctx: Context) -> None:
         super().open(ctx)
         self.close()
-        host = HostFunctions(self._plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count, stage=ctx.node_id)
+        host = HostFunctions(
+            self._plugin.name,
+            clock=ctx.clock,
+            seed=self._seed,
+            count=ctx.count,
+            stage=ctx.node_id,
+            listen=listener(ctx),
+        )
         self._session = Session(self._plugin, self._function, host=host, count=ctx.count)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import polars as pl
 
@@ -18,7 +18,7 @@ class Host:
 
     A `transparent` host serves an operator without a sense of time: rows and messages about time pass with the split
     they belong to, and with several ports the port becomes part of the split. Any other host merges its splits, and
-    what leaves it is one stream.
+    what leaves it is one stream. `hear` is told the level, the plugin and the text of what guests log.
     """
 
     def __init__(
@@ -30,12 +30,14 @@ class Host:
         transparent: bool = False,
         branches: Iterable[Split] = (WHOLE,),
         ports: int = 1,
+        hear: Callable[[int, str, str], None] | None = None,
     ) -> None:
         self.node_id = node_id
         self.operator = operator
         self.clock = clock
         self.restored = False
         self.transparent = transparent
+        self.hear = hear
         self.counters: dict[str, int] = {}
         self._ports = ports
         self._open_ports = set(range(ports))

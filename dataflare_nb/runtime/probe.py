@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from ..types import Batch, EventTime
 from .channel import ChannelStats
+from .journal import LogLine
 
 PLUGIN_COUNTS = ("calls", "rows_in", "rows_out", "us", "memory_peak", "errors")
 """What is counted of each plugin of a stage, by names such as `geohash/calls`."""
@@ -75,11 +76,28 @@ class Reading:
     batch_rows: int
     """Rows that the next poll will ask for."""
     progress: float | None = None
+    whole: bool = False
+    """All of a bounded input is through, so every number of rows is the same in each run."""
+    workers: int = 1
+    log: tuple[LogLine, ...] = ()
+    """The newest lines of the job's log, the oldest first."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One point of a job's history: seconds since the start, and per stage rows out, seconds in each state and lag."""
+
+    elapsed: float
+    rows_out: Mapping[str, int]
+    spent: Mapping[str, Mapping[str, float]]
+    lag_us: Mapping[str, int | None]
 
 
 class Probe(Protocol):
     """All that displays and exporters ever touch."""
 
+    @property
+    def history(self) -> Sequence[Sample]: ...
     def read(self) -> Reading: ...
     def sample(self, node_id: str, rows: int = 20) -> Batch: ...
 
@@ -173,6 +191,12 @@ def plugins(reading: Reading) -> pl.DataFrame:
     ]
     frame = pl.DataFrame(table, schema=schema, orient="row")
     return frame.with_columns(seconds=pl.col("us") / 1e6).drop("us")
+
+
+def log(reading: Reading) -> pl.DataFrame:
+    """Return one row for each line of the log that is kept."""
+    schema = {"n": pl.Int64, "seconds": pl.Float64, "level": pl.String, "text": pl.String}
+    return pl.DataFrame([(line.n, line.at, line.level, line.text) for line in reading.log], schema=schema, orient="row")
 
 
 def swaps(reading: Reading) -> pl.DataFrame:

@@ -23,6 +23,12 @@ Listener: TypeAlias = Callable[[int, str, str], None]
 """Is told the level, the plugin and the text of each message."""
 
 
+def listener(ctx: object) -> Listener | None:
+    """Return who hears what guests log, if the host that lends `ctx` has somebody: its `hear`."""
+    found: Listener | None = getattr(ctx, "hear", None)
+    return found
+
+
 def ignore(name: str, by: int) -> None:
     """Count nowhere."""
 

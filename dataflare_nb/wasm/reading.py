@@ -12,7 +12,7 @@ from ..errors import BadOption, SourceError, WasmBadOutput, WasmConfiguration, l
 from ..types import Batch, Clock, EndOfStream, Json, Schema
 from .abi import DOORS, PluginType
 from .alone import Alone
-from .hostcalls import HostFunctions
+from .hostcalls import HostFunctions, Listener
 from .plugin import Plugin
 from .session import Session
 
@@ -43,6 +43,7 @@ class PluginSource:
             )
         self.plugin, self.bounded = plugin, bounded
         self.counters: dict[str, int] = {}
+        self.hear: Listener | None = None
         self._named = splits if splits is not None else _splits(plugin)
         self._clock, self._seed = clock, seed
         self._schema = plugin.config.answers
@@ -75,7 +76,9 @@ class PluginSource:
     def session(self, split: str) -> Session:
         """Start a session that knows its split."""
         plugin = self._for(split)
-        host = HostFunctions(plugin.name, clock=self._clock, seed=self._seed, count=self._count, stage=split)
+        host = HostFunctions(
+            plugin.name, clock=self._clock, seed=self._seed, count=self._count, stage=split, listen=self.hear
+        )
         session = Session(plugin, host=host, count=self._count)
         with self._lock:
             self._sessions.add(session)

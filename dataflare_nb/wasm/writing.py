@@ -11,7 +11,7 @@ from ..errors import BadOption, UnknownColumn, listing, nearest
 from ..types import Batch, Context, Json, Schema
 from .abi import DOORS, PluginType
 from .alone import Alone
-from .hostcalls import HostFunctions
+from .hostcalls import HostFunctions, listener
 from .plugin import Plugin
 from .session import Session
 
@@ -46,7 +46,14 @@ class PluginSink:
             session.close()
 
     def open(self, ctx: Context, schema: Schema) -> PluginWriter:
-        host = HostFunctions(self.plugin.name, clock=ctx.clock, seed=self._seed, count=ctx.count, stage=ctx.node_id)
+        host = HostFunctions(
+            self.plugin.name,
+            clock=ctx.clock,
+            seed=self._seed,
+            count=ctx.count,
+            stage=ctx.node_id,
+            listen=listener(ctx),
+        )
         return PluginWriter(Session(self.plugin, host=host, count=ctx.count), self.columns)
 
 

@@ -15,7 +15,7 @@ import pytest
 import dataflare_nb as flare
 from dataflare_nb.engine.job import Job
 from dataflare_nb.engine.plot import figure
-from dataflare_nb.engine.reading import Sample
+from dataflare_nb.runtime.probe import Sample
 
 
 @dataclass
