@@ -16,7 +16,7 @@ from .helpers import closure
 from .kernel import ENTRY, START, Facts, Kernel, attach_facts
 from .kernel_layout import (
     ARENA,
-    BASE,
+    BASES,
     CHUNK,
     DATA,
     ERRORS,
@@ -267,10 +267,11 @@ def _table(params: Sequence[Slot], outputs: Sequence[Slot]) -> tuple[list[str], 
         if slot.type != "str":
             code.append(f"(local.set {data} {_word(first + DATA)})")
         elif number < len(params):
-            base, ascii_ = f"$base_in{number}", f"$ascii_in{number}"
-            names += [base, ascii_]
-            code.append(f"(local.set {data} {_word(first + DATA)}) (local.set {base} {_word(first + BASE)})")
-            code.append(f"(local.set {ascii_} (call $text_scan {_word(first + TEXT)} {_word(first + SIZE)}))")
+            bases, ascii_ = f"$bases_in{number}", f"$ascii_in{number}"
+            names += [bases, ascii_, f"$view_in{number}"]
+            code.append(f"(local.set {data} {_word(first + DATA)}) (local.set {bases} {_word(first + BASES)})")
+            given = f"(local.get {data}) (local.get $rows) {_word(first + TEXT)} {_word(first + SIZE)}"
+            code.append(f"(local.set {ascii_} (call $text_scan {given}))")
         else:
             code.append(f"(local.set {data} (i32.add (local.get $table) (i32.const {4 * first})))")
         if slot.optional:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from .columns import TYPES, Slot
+from .kernel_layout import SHORT
 from .unit import absence, variable
 from .values import Kind, Value
 
@@ -45,14 +46,24 @@ def loaded(index: int, slot: Slot) -> str:
     byte = f"(i32.load8_u (i32.add {nulls} (i32.shr_u (local.get $row) (i32.const 3))))"
     bit = f"(i32.and (i32.const 1) (i32.shr_u {byte} (i32.and (local.get $row) (i32.const 7))))"
     none = f"(if (result i32) {nulls} (then (i32.eqz {bit})) (else (i32.const 0)))"
-    return f"{code} (local.set {absence(slot.name)} {none})"
+    none = f"(local.set {absence(slot.name)} {none})"
+    if slot.type != "str":
+        return f"{code} {none}"
+    # The view of a null is anything, and may point anywhere.
+    empty = f"(local.set {variable(slot.name)} (i64.const 0))"
+    return f"{none} (if (local.get {absence(slot.name)}) (then {empty}) (else {code}))"
 
 
 def _text(index: int, address: str) -> str:
-    """Return code for the text between an offset and the next, as plugins/udf_runtime/src/text.h describes it."""
-    size = f"(i32.sub (i32.load offset=8 {address}) (i32.load {address}))"
-    place = f"(i32.or (local.get $ascii_in{index}) (i32.add (local.get $base_in{index}) (i32.load {address})))"
-    return f"(i64.or (i64.shl (i64.extend_i32_u {size}) (i64.const 32)) (i64.extend_i32_u {place}))"
+    """Return code for the text of a view, as plugins/udf_runtime/src/text.h describes it."""
+    view, bases = f"(local.get $view_in{index})", f"(local.get $bases_in{index})"
+    size = f"(block (result i32) (local.set $view_in{index} {address}) (i32.load {view}))"
+    number = f"(i32.shl (i32.load offset=8 {view}) (i32.const 2))"
+    far = f"(i32.add (i32.load (i32.add {bases} {number})) (i32.load offset=12 {view}))"
+    long = f"(i32.gt_u (i32.load {view}) (i32.const {SHORT}))"
+    place = f"(if (result i32) {long} (then {far}) (else (i32.add {view} (i32.const 4))))"
+    flagged = f"(i32.or (local.get $ascii_in{index}) {place})"
+    return f"(i64.or (i64.shl (i64.extend_i32_u {size}) (i64.const 32)) (i64.extend_i32_u {flagged}))"
 
 
 def ranged(slot: Slot, site: int, fail: str) -> str:
@@ -88,7 +99,7 @@ def _put(index: int, slot: Slot, code: str) -> str:
 
 def _address(column: str, slot: Slot) -> str:
     """Return code for where the row stands in a column."""
-    shift = {1: 0, 4: 2, 8: 3}[TYPES[slot.type].width]
+    shift = {1: 0, 4: 2, 8: 3, 16: 4}[TYPES[slot.type].width]
     row = "(local.get $row)"
     scaled = f"(i32.shl {row} (i32.const {shift}))" if shift else row
     return f"(i32.add (local.get {column}) {scaled})"

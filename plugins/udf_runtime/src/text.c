@@ -1,21 +1,36 @@
 /* Text as a sequence of characters: comparison, length, index, slice, joining. */
 #include "text.h"
 
-/* Whether the column of a chunk is ASCII, as the flag of its texts. */
-OFFER u32 text_scan(u32 start, u32 size) { return scan_ascii((const u8*)start, size); }
+/* Whether all texts of a chunk are ASCII, as the flag of its texts: those that stand in their views, and the buffers. */
+OFFER u32 text_scan(const v128_t* views, u32 rows, u32 start, u32 size) {
+  v128_t short_ones = wasm_i32x4_splat(MOST_SHORT + 1), seen = wasm_i32x4_splat(0);
+  for (u32 i = 0; i < rows; i++) {
+    v128_t view = wasm_v128_load(views + i), sizes = wasm_i32x4_shuffle(view, view, 0, 0, 0, 0);
+    seen = wasm_v128_or(seen, wasm_v128_and(view, wasm_i32x4_lt(sizes, short_ones)));
+  }
+  return wasm_i8x16_bitmask(seen) ? 0 : scan_ascii((const u8*)start, size);
+}
 
 /* ---- results ---- */
 
 /* Write a text behind those of earlier rows; 0 if there is no room. The column is described in kernel_layout.py. */
 OFFER u32 text_store(u32 column, u32 row, str s) {
-  u32* words = (u32*)column;
-  u32 at = words[2], size = size_of(s);
+  u32 *words = (u32*)column, at = words[2], size = size_of(s);
+  const u8* p = start_of(s);
+  v128_t *view = (v128_t*)words[1] + row, text = wasm_v128_load(p), sized = wasm_i32x4_splat((i32)size);
+  if (size <= MOST_SHORT) {
+    v128_t number = wasm_i8x16_const(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    v128_t used = wasm_i8x16_lt(number, wasm_i8x16_splat((i8)(size + 4)));
+    text = wasm_i32x4_shuffle(sized, text, 0, 4, 5, 6);
+    wasm_v128_store(view, wasm_v128_and(text, used));
+    return 1;
+  }
   if (size > words[3] - at) return 0;
-  put((u8*)at, start_of(s), size);
-  words[2] = at += size;
-  i64 base;
-  __builtin_memcpy(&base, words + 4, 8);
-  ((i64*)words[1])[row + 1] = base + at;
+  put((u8*)at, p, size);
+  words[2] = at + size;
+  text = wasm_i32x4_shuffle(sized, text, 0, 4, 4, 4);
+  text = wasm_i32x4_replace_lane(text, 2, (i32)words[5]);
+  wasm_v128_store(view, wasm_i32x4_replace_lane(text, 3, (i32)(at - words[4])));
   return 1;
 }
 
