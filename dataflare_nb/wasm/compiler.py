@@ -206,6 +206,7 @@ def _module(
     )
     zeros = " ".join(cleared(i, slot) for i, slot in enumerate(outputs))
     locals_, loop = vector or ("", "")
+    locals_ += "".join(f" (local $text_out{i} i64)" for i, slot in enumerate(outputs) if slot.type == "str")
     if any(slot.optional for slot in outputs):
         unit.helpers.add("clear_bit")
     constants = "\n".join(f"  {data_text(at, content)}" for content, at in unit.constants.items())
@@ -273,7 +274,10 @@ def _table(params: Sequence[Slot], outputs: Sequence[Slot]) -> tuple[list[str], 
             given = f"(local.get {data}) (local.get $rows) {_word(first + TEXT)} {_word(first + SIZE)}"
             code.append(f"(local.set {ascii_} (call $text_scan {given}))")
         else:
+            out = number - len(params)
+            names.append(f"$views_out{out}")
             code.append(f"(local.set {data} (i32.add (local.get $table) (i32.const {4 * first})))")
+            code.append(f"(local.set $views_out{out} {_word(first + DATA)})")
         if slot.optional:
             names.append(nulls)
             code.append(f"(local.set {nulls} {_word(first + NULLS)})")

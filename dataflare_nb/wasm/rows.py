@@ -27,6 +27,7 @@ _STORE = {
     "time": "(i64.store {} (i64.mul (i64.const 1000) {}))",
     "timedelta": "(i64.store {} {})",
 }
+_LANES = f"(v128.const i8x16 {' '.join(map(str, range(16)))})"
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 FIRST_DAY, LAST_DAY = dt.date.min.toordinal() - _EPOCH, dt.date.max.toordinal() - _EPOCH
 DAY = 86_400_000_000
@@ -91,9 +92,18 @@ def cleared(index: int, slot: Slot) -> str:
 
 def _put(index: int, slot: Slot, code: str) -> str:
     if slot.type == "str":
-        # The row is computed again once the host has made room.
-        kept = f"(call $text_store (local.get $out{index}) (local.get $row) {code})"
-        return f"(br_if $full (i32.eqz {kept}))"
+        text, out = f"(local.get $text_out{index})", f"(local.get $out{index})"
+        size = f"(i32.wrap_i64 (i64.shr_u {text} (i64.const 32)))"
+        place = f"(i32.and (i32.wrap_i64 {text}) (i32.const 0x7fffffff))"
+        # What is short stands in its view: the size, the text, and zeros.
+        lanes = "0 1 2 3 16 17 18 19 20 21 22 23 24 25 26 27"
+        view = f"(i8x16.shuffle {lanes} (i32x4.splat {size}) (v128.load {place}))"
+        used = f"(i8x16.lt_s {_LANES} (i8x16.splat (i32.add {size} (i32.const 4))))"
+        short = f"(v128.store {_address(f'$views_out{index}', slot)} (v128.and {view} {used}))"
+        # Else the row is computed again once the host has made room.
+        kept = f"(br_if $full (i32.eqz (call $text_store {out} (local.get $row) {text})))"
+        few = f"(i32.le_u {size} (i32.const {SHORT}))"
+        return f"(local.set $text_out{index} {code}) (if {few} (then {short}) (else {kept}))"
     return _STORE[slot.type].format(_address(f"$out{index}", slot), code)
 
 

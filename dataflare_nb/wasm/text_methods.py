@@ -114,7 +114,10 @@ def _stripping(name: str, sides: int) -> None:
     def body(ex: Expressions, node: ast.Call, owner: Value) -> Value:
         given = Given(ex, node, ["chars"], {"chars": None})
         if given.left_out("chars"):
-            return Value(plain(ex, "text_strip", owner.code, f"(i32.const {sides})"), Kind.STR)
+            code = inline.stripped(
+                ex, owner.code, sides, lambda text: plain(ex, "text_strip", text, f"(i32.const {sides})")
+            )
+            return Value(code, Kind.STR)
         code = plain(ex, "text_strip_of", owner.code, given.text("chars").code, f"(i32.const {sides})")
         return Value(code, Kind.STR)
 
@@ -139,10 +142,10 @@ def _searching(name: str, function: str, wrong: tuple[str, str] | None = None) -
         sub = given.text("sub")
         content = inline.short(sub)
         if function == "text_find" and content is not None and given.left_out("start") and given.left_out("end"):
+            name_, what = "text_find_whole", sub.code
             if len(content) == 1:
-                code = plain(ex, "text_find_byte", owner.code, f"(i32.const {content[0]})")
-            else:
-                code = plain(ex, "text_find_whole", owner.code, sub.code)
+                name_, what = "text_find_byte", f"(i32.const {content[0]})"
+            code = inline.place(ex, owner.code, content, lambda text: plain(ex, name_, text, what))
         else:
             code = plain(ex, function, owner.code, sub.code, *_window(given))
         return Value(found(ex, node, wrong, code) if wrong else code, Kind.INT)

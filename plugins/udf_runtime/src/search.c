@@ -281,22 +281,9 @@ IN const u8* skip_word_back(const u8* p, const u8* begin) {
   return p;
 }
 
-/* The spaces among the first 16 bytes, a bit for each, if all are ASCII. */
-IN u32 ascii_spaces(v128_t block) {
-  v128_t low = wasm_u8x16_lt(wasm_i8x16_sub(block, wasm_i8x16_splat(9)), wasm_i8x16_splat(5));
-  v128_t high = wasm_u8x16_lt(wasm_i8x16_sub(block, wasm_i8x16_splat(28)), wasm_i8x16_splat(5));
-  return wasm_i8x16_bitmask(wasm_v128_or(low, high));
-}
-
 /* `sides`: 1 left, 2 right, 3 both. */
 OFFER str text_strip(str s, u32 sides) {
   const u8 *p = start_of(s), *end = p + size_of(s);
-  if (size_of(s) <= 16 && known_ascii(s)) {
-    u32 size = size_of(s), all = (1u << size) - 1, letters = ~ascii_spaces(wasm_v128_load(p)) & all;
-    u32 first = sides & 1 ? (u32)__builtin_ctz(letters | 1u << size) : 0;
-    u32 last = sides & 2 ? 32 - (u32)__builtin_clz(letters << 1 | 1) - 1 : size;
-    return part_of(s, first, last < first ? first : last);
-  }
   if (sides & 1) p = skip_space(p, end);
   if (sides & 2) end = skip_space_back(end, p);
   return text_of(p, (u32)(end - p), known_ascii(s));
