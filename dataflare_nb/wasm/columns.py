@@ -55,7 +55,7 @@ TYPES = {
     "date": ColumnType(dt.date, pl.Date(), pl.Int32(), "int32", 4),
     "time": ColumnType(dt.time, pl.Time(), pl.Int64(), "int64", 8),
     "timedelta": ColumnType(dt.timedelta, pl.Duration("us"), pl.Int64(), "int64", 8),
-    "str": ColumnType(str, pl.String(), pl.String(), "string_view", 16),
+    "str": ColumnType(str, pl.String(), pl.String(), "string_view", 16, pl.String),
 }
 NAMES = {kind.python: name for name, kind in TYPES.items()}
 

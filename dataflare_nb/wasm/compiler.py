@@ -275,7 +275,7 @@ def _table(params: Sequence[Slot], outputs: Sequence[Slot]) -> tuple[list[str], 
             code.append(f"(local.set {ascii_} (call $text_scan {given}))")
         else:
             out = number - len(params)
-            names.append(f"$views_out{out}")
+            names += [f"$views_out{out}", f"$at_out{out}"]
             code.append(f"(local.set {data} (i32.add (local.get $table) (i32.const {4 * first})))")
             code.append(f"(local.set $views_out{out} {_word(first + DATA)})")
         if slot.optional:

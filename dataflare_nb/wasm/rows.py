@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from .columns import TYPES, Slot
-from .kernel_layout import SHORT
+from .kernel_layout import AT, BEGIN, END, NUMBER, SHORT
 from .unit import absence, variable
 from .values import Kind, Value
 
@@ -28,6 +28,8 @@ _STORE = {
     "timedelta": "(i64.store {} {})",
 }
 _LANES = f"(v128.const i8x16 {' '.join(map(str, range(16)))})"
+_SIZED = "0 1 2 3 16 17 18 19 20 21 22 23 24 25 26 27"
+"""The size before the first bytes of a text."""
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 FIRST_DAY, LAST_DAY = dt.date.min.toordinal() - _EPOCH, dt.date.max.toordinal() - _EPOCH
 DAY = 86_400_000_000
@@ -92,19 +94,33 @@ def cleared(index: int, slot: Slot) -> str:
 
 def _put(index: int, slot: Slot, code: str) -> str:
     if slot.type == "str":
-        text, out = f"(local.get $text_out{index})", f"(local.get $out{index})"
-        size = f"(i32.wrap_i64 (i64.shr_u {text} (i64.const 32)))"
-        place = f"(i32.and (i32.wrap_i64 {text}) (i32.const 0x7fffffff))"
-        # What is short stands in its view: the size, the text, and zeros.
-        lanes = "0 1 2 3 16 17 18 19 20 21 22 23 24 25 26 27"
-        view = f"(i8x16.shuffle {lanes} (i32x4.splat {size}) (v128.load {place}))"
-        used = f"(i8x16.lt_s {_LANES} (i8x16.splat (i32.add {size} (i32.const 4))))"
-        short = f"(v128.store {_address(f'$views_out{index}', slot)} (v128.and {view} {used}))"
-        # Else the row is computed again once the host has made room.
-        kept = f"(br_if $full (i32.eqz (call $text_store {out} (local.get $row) {text})))"
-        few = f"(i32.le_u {size} (i32.const {SHORT}))"
-        return f"(local.set $text_out{index} {code}) (if {few} (then {short}) (else {kept}))"
+        return _stored_text(index, slot, code)
     return _STORE[slot.type].format(_address(f"$out{index}", slot), code)
+
+
+def _stored_text(index: int, slot: Slot, code: str) -> str:
+    """Return code that writes the view of a text, and behind those of earlier rows the text, unless it is short."""
+    text, at, out = f"(local.get $text_out{index})", f"(local.get $at_out{index})", f"(local.get $out{index})"
+    size = f"(i32.wrap_i64 (i64.shr_u {text} (i64.const 32)))"
+    place = f"(i32.and (i32.wrap_i64 {text}) (i32.const 0x7fffffff))"
+    view = _address(f"$views_out{index}", slot)
+    sized = f"(i8x16.shuffle {_SIZED} (i32x4.splat {size}) (v128.load {place}))"
+    used = f"(i8x16.lt_s {_LANES} (i8x16.splat (i32.add {size} (i32.const 4))))"
+    short = f"(v128.store {view} (v128.and {sized} {used}))"
+    # Two blocks are copied whatever the size, if there is room for them.
+    begin = f"(local.set $at_out{index} (i32.load offset={4 * AT} {out}))"
+    room = f"(i32.sub (i32.load offset={4 * END} {out}) {at})"
+    fits = f"(i32.and (i32.le_u {size} (i32.const 32)) (i32.ge_u {room} (i32.const 32)))"
+    copied = " ".join(f"(v128.store offset={i} {at} (v128.load offset={i} {place}))" for i in (0, 16))
+    numbered = f"(i32x4.replace_lane 2 {sized} (i32.load offset={4 * NUMBER} {out}))"
+    offset = f"(i32.sub {at} (i32.load offset={4 * BEGIN} {out}))"
+    long = f"(v128.store {view} (i32x4.replace_lane 3 {numbered} {offset}))"
+    moved = f"(i32.store offset={4 * AT} {out} (i32.add {at} {size}))"
+    # Where there is no room, the row is computed again once the host has made some.
+    kept = f"(br_if $full (i32.eqz (call $text_store {out} (local.get $row) {text})))"
+    behind = f"{begin} (if {fits} (then {copied} {long} {moved}) (else {kept}))"
+    few = f"(i32.le_u {size} (i32.const {SHORT}))"
+    return f"(local.set $text_out{index} {code}) (if {few} (then {short}) (else {behind}))"
 
 
 def _address(column: str, slot: Slot) -> str:

@@ -86,7 +86,14 @@ def joined(ex: Arithmetic, node: ast.AST, left: Value, right: Value) -> Value:
         return constant_text(ex, left.number + right.number, node)
     if left.number == "" or right.number == "":
         return right if left.number == "" else left
-    return Value(making(ex, node, "text_concat", left.code, right.code), Kind.STR)
+    content = inline.short(right)
+    if content is None or not content.isascii():
+        return Value(making(ex, node, "text_concat", left.code, right.code), Kind.STR)
+
+    def made(text: str) -> str:
+        return making(ex, node, "text_concat", text, right.code)
+
+    return Value(inline.longer(ex, left.code, right.code, len(content), made), Kind.STR)
 
 
 def operation(ex: Arithmetic, node: ast.BinOp | ast.AugAssign, sign: str, left: Value, right: Value) -> Value:

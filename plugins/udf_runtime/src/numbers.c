@@ -367,12 +367,24 @@ IN u32 decimal_size(u64 n) {
   return least + (n >= powers[least]);
 }
 
+/* The eight digits of a number that has no more, the first in the lowest byte, computed side by side. */
+IN u64 eight_digits(u32 n) {
+  u64 fours = n / 10000 | (u64)(n % 10000) << 32;
+  u64 hundreds = (fours * 10486 >> 20) & 0x7f0000007full;
+  u64 twos = hundreds | (fours - 100 * hundreds) << 16;
+  u64 tens = (twos * 103 >> 10) & 0x000f000f000f000full;
+  return (tens | (twos - 10 * tens) << 8) + 0x3030303030303030ull;
+}
+IN void put_eight(u8* to, u64 digits) { __builtin_memcpy(to, &digits, 8); }
+
 OFFER str text_from_int(i64 n) {
   u64 absolute_ = n < 0 ? -(u64)n : (u64)n;
-  u8 *out = room(24), *end = out + (n < 0) + decimal_size(absolute_);
+  u32 size = decimal_size(absolute_);
+  u8 *out = room(24), *end = out + (n < 0) + size;
   if (!out) return NO_MEMORY;
   *out = '-';
-  put_decimal_before(end, absolute_);
+  if (size <= 8) put_eight(end - size, eight_digits((u32)absolute_) >> (64 - 8 * size));
+  else put_decimal_before(end, absolute_);
   return made(out, end, KNOWN_ASCII);
 }
 
@@ -680,6 +692,14 @@ OFFER str text_format_float(f64 x, const format* f) {
   u8 *out = room(48), *end = out + negative + digits + 1, *w = end;
   if (!out) return NO_MEMORY;
   *out = '-';
+  if (digits <= 8) {
+    u64 all = eight_digits((u32)q);
+    u8* point = end - decimals - 1;
+    put_eight(out + negative, all >> (64 - 8 * digits));
+    put_eight(point + 1, all >> (64 - 8 * decimals));
+    *point = '.';
+    return made(out, end, KNOWN_ASCII);
+  }
   u32 left = decimals;
   for (; q > 0xffffffff && left; left--) *--w = (u8)('0' + q % 10), q /= 10;
   if (q <= 0xffffffff) {
