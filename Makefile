@@ -42,7 +42,7 @@ check: $(VENV)/.dev ## run what a change must pass in under a minute: style, typ
 	$(BIN)/lint-imports --no-logo
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(LONG)) $(ARGS)
 
-bench: $(VENV)/.dev ## measure speed and memory beside Polars and DuckDB
+bench: $(VENV)/.dev ## measure speed and memory beside Polars, DuckDB and other ways to run a function
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 notebooks: $(VENV)/.dev ## run the notebooks and compare their outputs

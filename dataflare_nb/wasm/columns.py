@@ -34,7 +34,7 @@ class Slot(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """One type: `physical` is how its values lie in a column, `width` how many bytes one takes, or its offset.
+    """One type: `physical` is how its values lie in a column, `width` how many bytes one takes, or its view.
 
     A column of the type `as_it_is` needs no work.
     """
@@ -55,7 +55,7 @@ TYPES = {
     "date": ColumnType(dt.date, pl.Date(), pl.Int32(), "int32", 4),
     "time": ColumnType(dt.time, pl.Time(), pl.Int64(), "int64", 8),
     "timedelta": ColumnType(dt.timedelta, pl.Duration("us"), pl.Int64(), "int64", 8),
-    "str": ColumnType(str, pl.String(), pl.String(), "large_string", 8),
+    "str": ColumnType(str, pl.String(), pl.String(), "string_view", 16, pl.String),
 }
 NAMES = {kind.python: name for name, kind in TYPES.items()}
 

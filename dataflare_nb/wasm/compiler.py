@@ -16,7 +16,7 @@ from .helpers import closure
 from .kernel import ENTRY, START, Facts, Kernel, attach_facts
 from .kernel_layout import (
     ARENA,
-    BASE,
+    BASES,
     CHUNK,
     DATA,
     ERRORS,
@@ -206,6 +206,7 @@ def _module(
     )
     zeros = " ".join(cleared(i, slot) for i, slot in enumerate(outputs))
     locals_, loop = vector or ("", "")
+    locals_ += "".join(f" (local $text_out{i} i64)" for i, slot in enumerate(outputs) if slot.type == "str")
     if any(slot.optional for slot in outputs):
         unit.helpers.add("clear_bit")
     constants = "\n".join(f"  {data_text(at, content)}" for content, at in unit.constants.items())
@@ -267,12 +268,16 @@ def _table(params: Sequence[Slot], outputs: Sequence[Slot]) -> tuple[list[str], 
         if slot.type != "str":
             code.append(f"(local.set {data} {_word(first + DATA)})")
         elif number < len(params):
-            base, ascii_ = f"$base_in{number}", f"$ascii_in{number}"
-            names += [base, ascii_]
-            code.append(f"(local.set {data} {_word(first + DATA)}) (local.set {base} {_word(first + BASE)})")
-            code.append(f"(local.set {ascii_} (call $text_scan {_word(first + TEXT)} {_word(first + SIZE)}))")
+            bases, ascii_ = f"$bases_in{number}", f"$ascii_in{number}"
+            names += [bases, ascii_, f"$view_in{number}"]
+            code.append(f"(local.set {data} {_word(first + DATA)}) (local.set {bases} {_word(first + BASES)})")
+            given = f"(local.get {data}) (local.get $rows) {_word(first + TEXT)} {_word(first + SIZE)}"
+            code.append(f"(local.set {ascii_} (call $text_scan {given}))")
         else:
+            out = number - len(params)
+            names += [f"$views_out{out}", f"$at_out{out}"]
             code.append(f"(local.set {data} (i32.add (local.get $table) (i32.const {4 * first})))")
+            code.append(f"(local.set $views_out{out} {_word(first + DATA)})")
         if slot.optional:
             names.append(nulls)
             code.append(f"(local.set {nulls} {_word(first + NULLS)})")

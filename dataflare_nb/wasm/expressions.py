@@ -11,6 +11,7 @@ from ..errors import UdfError
 from . import builtin_calls  # noqa: F401 - it registers what it compiles
 from .arithmetic import Arithmetic
 from .calling import Calls
+from .choices import choose
 from .comparing import Comparisons, named
 from .refusals import refusal
 from .source import Source
@@ -372,7 +373,8 @@ class Expressions(Calls, Comparisons, Arithmetic):
             return self._either(test, then, other, node)
         kept = self.joined([then.type, other.type], node, what)
         if not kept.optional:
-            return Value(pick(test, kept.kind.wat, as_kind(then, kept.kind), as_kind(other, kept.kind)), kept.kind)
+            sides = (as_kind(then, kept.kind), as_kind(other, kept.kind))
+            return Value(choose(self.frame, test, kept.kind.wat, *sides), kept.kind)
         flag = self.frame.temporary("i32")
         branches = (self._flagged(value, kept.kind, flag) for value in (then, other))
         return Value(pick(test, kept.kind.wat, *branches), kept.kind, none=f"(local.get {flag})")

@@ -17,7 +17,7 @@ from .library import leb
 from .policy import MOST_TIME_MS
 from .traps import GuestError
 
-SECTION = "dataflare.udf"
+SECTION = "dataflare.udf.2"
 ENTRY = "kernel"
 _MOST_QUOTED = 200
 START, MOST_START = 64, 1 << 24

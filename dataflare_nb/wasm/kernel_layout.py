@@ -3,8 +3,9 @@
 A kernel is called with the address of a table of 32-bit addresses: `HEAD` words for the whole call, then
 `WORDS` for each parameter, then as many for each output. An address of 0 means that there is no such thing.
 
-A column of text has 64-bit offsets, as in Arrow, and text that is laid out anew for each chunk behind the fixed
-columns: the arguments, room for each output, and the arena in which a row makes text.
+A column of text has views of 16 bytes, as Arrow and Polars have them: a size, and the text if it has no more than 12
+bytes, else its first 4, the number of a buffer and a place in it. The buffers are laid out anew for each chunk behind
+the fixed columns: the arguments, room for each output, and the arena in which a row makes text.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ CHUNK = 65536
 """Rows of one call: more are cut, so that a kernel's memory stays small. A multiple of 8, for the bitmaps."""
 
 HEAD, WORDS = 4, 6
+SHORT = 12
+"""Bytes of text that stand in their view."""
 VALID, ERRORS, ARENA = 0, 1, 2
 """Words of the head: the rows to compute, as bits; where to note the error of each row, 16 bits each; where the
 arena begins."""
 NULLS, DATA = 0, 1
-"""Words of a column: its bits that are 0 for None, if it is optional; its values, of text the offsets."""
-BASE, TEXT, SIZE = 2, 3, 4
-"""More words of an argument that is text: what to add to an offset, where the text begins, how long it is."""
-AT, END, LESS = 2, 3, 4
-"""More words of a result that is text: where the next one goes, where room ends, what makes an offset of it (two)."""
+"""Words of a column: its bits that are 0 for None, if it is optional; its values, of text the views."""
+BASES, TEXT, SIZE = 2, 3, 4
+"""More words of an argument that is text: where the addresses of its buffers stand, one at least; where the first
+buffer begins, behind which are the others, and how long they are together."""
+AT, END, BEGIN, NUMBER = 2, 3, 4, 5
+"""More words of a result that is text: where the next one goes, where room ends; where the buffer begins that is being
+filled, and its number."""
 FULL, FULL_AND_FAILED = 0xFFFF, 0xFFFE
 """What stands where the number of a place that failed would: the row is to be computed again, or the first to be;
 rows before it failed."""
@@ -67,8 +72,7 @@ class Layout:
 
         def column(slot: Slot) -> Places:
             width = TYPES[slot.type].width
-            more = width if slot.type == "str" else 0
-            return Places(place(CHUNK // 8) if slot.optional else 0, place(CHUNK * width + more), width)
+            return Places(place(CHUNK // 8) if slot.optional else 0, place(CHUNK * width), width)
 
         valid, errors = place(CHUNK // 8), place(CHUNK * 2)
         return cls(start, valid, errors, tuple(map(column, params)), tuple(map(column, outputs)), at)

@@ -19,7 +19,7 @@ from .inbound import bits
 from .kernel import ENTRY, Facts, Kernel, Site, UdfFailed
 from .kernel_layout import CHUNK, FULL, FULL_AND_FAILED, Layout
 from .kernel_straight import Straight
-from .kernel_text import MEMORY, TextArea, TextInput, TextOutput, quoted_text
+from .kernel_text import MEMORY, MOST_GIVEN, VIEWS, TextArea, TextInput, TextOutput, quoted_text
 from .pool import Pool
 from .traps import too_long
 
@@ -220,8 +220,12 @@ class _Call:
         self._inputs: list[_Input] = []
         self.texts_in: list[TextInput | None] = []
         valid: int | None = None
+        most = MOST_GIVEN // max(sum(slot.type == "str" for slot in facts.params), 1)
         for series, slot in zip(columns, facts.params, strict=True):
-            array = (series if series.n_chunks() == 1 else series.rechunk()).to_arrow(compat_level=_PLAIN)
+            if series.n_chunks() > 1:
+                series = series.rechunk()
+            text = slot.type == "str"
+            array = series.to_arrow(compat_level=VIEWS if text else _PLAIN)
             buffers = array.buffers()
             nulls = None
             if array.null_count:
@@ -232,20 +236,18 @@ class _Call:
                 else:
                     number = int.from_bytes(mask, "little")
                     valid = number if valid is None else valid & number
-            self.texts_in.append(TextInput(array) if slot.type == "str" else None)
+            self.texts_in.append(TextInput(series, array, most) if text else None)
             width = TYPES[slot.type].width
             address = buffers[1].address + array.offset * width if buffers[1] is not None else 0
-            self._inputs.append(_Input(address, width, nulls, array, slot.type == "str"))
+            self._inputs.append(_Input(address, width, nulls, array, text))
         size = (rows + 7) // 8
         self._valid = (
             None
             if valid is None
             else ctypes.create_string_buffer((valid & ((1 << rows) - 1)).to_bytes(size, "little"), size)
         )
-        # Of text these are the offsets, one more than there are rows.
-        self._data = [
-            pa.allocate_buffer((rows + (slot.type == "str")) * TYPES[slot.type].width) for slot in facts.outputs
-        ]
+        # Of text these are the views.
+        self._data = [pa.allocate_buffer(rows * TYPES[slot.type].width) for slot in facts.outputs]
         self.texts_out = [
             TextOutput(data) if slot.type == "str" else None
             for slot, data in zip(facts.outputs, self._data, strict=True)

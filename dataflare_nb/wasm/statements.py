@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import patterns, words
+from .choices import choose, is_choice
 from .expressions import Expressions, Unsettled
 from .refusals import refusal
 from .signature import Signature
@@ -93,9 +94,14 @@ class Body:
     def _block(self, body: Sequence[ast.stmt]) -> tuple[str, bool]:
         """Return the code of some statements, and whether what follows them is reached."""
         parts: list[str] = []
-        for node in body:
+        slot = self._returns.slots[0]
+        text = slot.type == "str" and not slot.optional and not self._returns.record
+        for i, node in enumerate(body):
             try:
-                code, falls = self._statement(node)
+                if text and is_choice(body[i:]):
+                    code, falls = self._frame.leave([self._chosen(body[i:])]), False
+                else:
+                    code, falls = self._statement(node)
             except Unsettled:
                 self._frame.unsettled = node
                 if isinstance(node, ast.Return):
@@ -105,6 +111,28 @@ class Body:
             if not falls:
                 return " ".join(parts), False
         return " ".join(parts), True
+
+    def _chosen(self, body: Sequence[ast.stmt]) -> Value:
+        """Return the text that statements return, see `is_choice`."""
+        match body:
+            case [ast.If(test=test, body=[ast.Return(value=ast.expr() as then)]), *rest]:
+                return self._one_of(test, lambda: self._text(then), lambda: self._chosen(rest), body[0])
+            case [ast.Return(value=ast.expr() as value), *_]:
+                return self._text(value)
+        raise AssertionError(body)  # pragma: no cover
+
+    def _text(self, node: ast.expr) -> Value:
+        if not isinstance(node, ast.IfExp):
+            return self._ex.passed(self._ex.maybe(node), self._returns.slots[0], node)
+        return self._one_of(node.test, lambda: self._text(node.body), lambda: self._text(node.orelse), node)
+
+    def _one_of(self, test: ast.expr, then: Callable[[], Value], other: Callable[[], Value], node: ast.AST) -> Value:
+        code, true, false = self._ex.test(test)
+        self._frame.flow = true
+        yes = then().code
+        self._frame.flow = false
+        no = other().code
+        return Value(f"{self._unit.mark(self._source, node)} {choose(self._frame, code, 'i64', yes, no)}", Kind.STR)
 
     def _statement(self, node: ast.stmt) -> tuple[str, bool]:
         match node:

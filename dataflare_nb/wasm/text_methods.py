@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import text_inline as inline
 from . import words
 from .intrinsics import METHODS
-from .texts import START, STOP, finding, making, plain, size_of
+from .texts import START, STOP, finding, found, making, plain, size_of
 from .values import INTS, Kind, Value, as_int
 
 if TYPE_CHECKING:
@@ -67,8 +68,17 @@ def _changing(name: str, function: str, *more: int) -> None:
     METHODS[Kind.STR, name] = body
 
 
-_changing("lower", "text_lower")
-_changing("upper", "text_upper")
+def _casing(name: str, first: str) -> None:
+    def body(ex: Expressions, node: ast.Call, owner: Value) -> Value:
+        _nothing(ex, node)
+        code = inline.cased(ex, owner.code, ord(first), lambda text: making(ex, node, f"text_{name}", text))
+        return Value(code, Kind.STR)
+
+    METHODS[Kind.STR, name] = body
+
+
+_casing("lower", "A")
+_casing("upper", "a")
 _changing("casefold", "text_fold")
 _changing("swapcase", "text_swapcase")
 _changing("title", "text_title", 1)
@@ -78,7 +88,12 @@ _changing("capitalize", "text_title", 0)
 def _testing(name: str, function: str, *more: int) -> None:
     def body(ex: Expressions, node: ast.Call, owner: Value) -> Value:
         _nothing(ex, node)
-        return Value(plain(ex, function, owner.code, *(f"(i32.const {n})" for n in more)), Kind.BOOL)
+
+        def called(text: str) -> str:
+            return plain(ex, function, text, *(f"(i32.const {n})" for n in more))
+
+        code = inline.tested(ex, owner.code, name, called) if name in inline.CHARACTERS else called(owner.code)
+        return Value(code, Kind.BOOL)
 
     METHODS[Kind.STR, name] = body
 
@@ -99,7 +114,10 @@ def _stripping(name: str, sides: int) -> None:
     def body(ex: Expressions, node: ast.Call, owner: Value) -> Value:
         given = Given(ex, node, ["chars"], {"chars": None})
         if given.left_out("chars"):
-            return Value(plain(ex, "text_strip", owner.code, f"(i32.const {sides})"), Kind.STR)
+            code = inline.stripped(
+                ex, owner.code, sides, lambda text: plain(ex, "text_strip", text, f"(i32.const {sides})")
+            )
+            return Value(code, Kind.STR)
         code = plain(ex, "text_strip_of", owner.code, given.text("chars").code, f"(i32.const {sides})")
         return Value(code, Kind.STR)
 
@@ -121,9 +139,16 @@ _WINDOW = {"start": None, "end": None}
 def _searching(name: str, function: str, wrong: tuple[str, str] | None = None) -> None:
     def body(ex: Expressions, node: ast.Call, owner: Value) -> Value:
         given = Given(ex, node, ["sub", "start", "end"], _WINDOW)
-        args = [owner.code, given.text("sub").code, *_window(given)]
-        code = finding(ex, node, wrong, function, *args) if wrong else plain(ex, function, *args)
-        return Value(code, Kind.INT)
+        sub = given.text("sub")
+        content = inline.short(sub)
+        if function == "text_find" and content is not None and given.left_out("start") and given.left_out("end"):
+            name_, what = "text_find_whole", sub.code
+            if len(content) == 1:
+                name_, what = "text_find_byte", f"(i32.const {content[0]})"
+            code = inline.place(ex, owner.code, content, lambda text: plain(ex, name_, text, what))
+        else:
+            code = plain(ex, function, owner.code, sub.code, *_window(given))
+        return Value(found(ex, node, wrong, code) if wrong else code, Kind.INT)
 
     METHODS[Kind.STR, name] = body
 
@@ -135,10 +160,19 @@ _searching("rindex", "text_rfind", _NOT_FOUND)
 _searching("count", "text_count")
 
 
-def _edging(name: str, function: str) -> None:
+def _edging(name: str, function: str, here: Callable[[str, bytes], str]) -> None:
     def body(ex: Expressions, node: ast.Call, owner: Value) -> Value:
         given = Given(ex, node, ["prefix", "start", "end"], _WINDOW)
         several = given.values["prefix"]
+        whole = given.left_out("start") and given.left_out("end")
+        parts = several.parts if several.kind is Kind.RECORD else (given.text("prefix"),)
+        known = [content for part in parts if (content := inline.short(part)) is not None]
+        if whole and parts and len(known) == len(parts):
+            start, text = inline.read(ex, owner.code)
+            code = here(text, known[0])
+            for content in known[1:]:
+                code = f"(i32.or {code} {here(text, content)})"
+            return Value(f"(block (result i32) {start} {code})", Kind.BOOL)
         if several.kind is not Kind.RECORD:
             return Value(plain(ex, function, owner.code, given.text("prefix").code, *_window(given)), Kind.BOOL)
         start, held = ex.hold(owner)
@@ -147,19 +181,19 @@ def _edging(name: str, function: str) -> None:
             name = ex.frame.temporary("i64")
             holds.append(f"(local.set {name} {code})")
             bounds.append(f"(local.get {name})")
-        found = "(i32.const 0)"
+        code = "(i32.const 0)"
         for part in reversed(several.parts):
             if part.kind is not Kind.STR or part.none is not None:
                 raise ex.source.error(node, f"`{ast.unparse(node.func)}` takes a tuple of texts")
             one = plain(ex, function, held.code, part.code, *bounds)
-            found = f"(if (result i32) {one} (then (i32.const 1)) (else {found}))"
-        return Value(f"(block (result i32) {start} {several.code} {' '.join(holds)} {found})", Kind.BOOL)
+            code = f"(if (result i32) {one} (then (i32.const 1)) (else {code}))"
+        return Value(f"(block (result i32) {start} {several.code} {' '.join(holds)} {code})", Kind.BOOL)
 
     METHODS[Kind.STR, name] = body
 
 
-_edging("startswith", "text_starts")
-_edging("endswith", "text_ends")
+_edging("startswith", "text_starts", inline.starts)
+_edging("endswith", "text_ends", inline.ends)
 
 
 def _trimming(name: str, argument: str, function: str) -> None:
@@ -269,10 +303,10 @@ def split_item(ex: Expressions, node: ast.Subscript) -> Value | None:
     """Compile `text.split(...)[index]` without making the list, None if it is something else."""
     if isinstance(node.slice, ast.Slice):
         return None
-    found = split_of(ex, node.value)
-    if found is None:
+    called = split_of(ex, node.value)
+    if called is None:
         return None
-    split = _Split(ex, *found)
+    split = _Split(ex, *called)
     index = ex.value(node.slice)
     if index.kind not in INTS | {Kind.BOOL}:
         raise ex.source.error(node.slice, f"an index is an int, not {index.kind.spoken}")
@@ -284,10 +318,10 @@ def split_item(ex: Expressions, node: ast.Subscript) -> Value | None:
 
 def split_length(ex: Expressions, node: ast.expr) -> Value | None:
     """Compile `len(text.split(...))` without making the list, None if it is something else."""
-    found = split_of(ex, node)
-    if found is None:
+    called = split_of(ex, node)
+    if called is None:
         return None
-    split = _Split(ex, *found)
+    split = _Split(ex, *called)
     return Value(split.wrapped(plain(ex, f"{split.name}_length", *split.before, split.back)), Kind.INT)
 
 
@@ -296,14 +330,20 @@ def _partition(name: str, back: bool) -> None:
         given = Given(ex, node, ["sep"], {})
         start, text = ex.hold(owner)
         held, sep = _separator(ex, node, given.text("sep"))
-        parts = tuple(
-            Value(
-                plain(ex, "text_partition_item", text.code, sep, f"(i32.const {i})", f"(i32.const {int(back)})"),
-                Kind.STR,
-            )
-            for i in range(3)
-        )
-        return Value(f"{start} {held}", Kind.RECORD, parts=parts, fields=("0", "1", "2"))
+        place = ex.frame.temporary("i64")
+        at = f"(local.get {place})"
+        find = f"(local.set {place} {plain(ex, 'text_place', text.code, sep, f'(i32.const {int(back)})')})"
+        missing, nothing = f"(i64.lt_s {at} (i64.const 0))", "(i64.const 0)"
+        behind = f"(i64.add {at} {size_of(sep)})"
+        first = inline.part(text.code, at, rest=False)
+        last = inline.part(text.code, behind, rest=True)
+        choices = [
+            (nothing if back else text.code, first),
+            (nothing, sep),
+            (text.code if back else nothing, last),
+        ]
+        parts = tuple(Value(f"(select {none} {some} {missing})", Kind.STR) for none, some in choices)
+        return Value(f"{start} {held} {find}", Kind.RECORD, parts=parts, fields=("0", "1", "2"))
 
     METHODS[Kind.STR, name] = body
 

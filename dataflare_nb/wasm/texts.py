@@ -10,6 +10,7 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from . import text_inline as inline
 from . import words
 from .intrinsics import INTRINSICS, OnNumbers, intrinsic, overloads
 from .values import FLOATS, INT_MAX, INTS, NUMBERS, Kind, Value, as_int
@@ -47,11 +48,16 @@ def plain(ex: Arithmetic, name: str, *args: str) -> str:
     return f"(call ${name} {' '.join(args)})"
 
 
-def finding(ex: Arithmetic, node: ast.AST, wrong: tuple[str, str], name: str, *args: str) -> str:
-    """Return a call that gives a negative number if Python raises that error."""
+def found(ex: Arithmetic, node: ast.AST, wrong: tuple[str, str], code: str) -> str:
+    """Return code that fails with that error if it gives a negative number."""
     result = ex.frame.temporary("i64")
     check = ex.failing(f"(i64.lt_s (local.get {result}) (i64.const 0))", *wrong, node)
-    return f"(block (result i64) (local.set {result} {plain(ex, name, *args)}) {check} (local.get {result}))"
+    return f"(block (result i64) (local.set {result} {code}) {check} (local.get {result}))"
+
+
+def finding(ex: Arithmetic, node: ast.AST, wrong: tuple[str, str], name: str, *args: str) -> str:
+    """Return a call that gives a negative number if Python raises that error."""
+    return found(ex, node, wrong, plain(ex, name, *args))
 
 
 def making(ex: Arithmetic, node: ast.AST, name: str, *args: str, wrong: tuple[str, str] | None = None) -> str:
@@ -80,7 +86,14 @@ def joined(ex: Arithmetic, node: ast.AST, left: Value, right: Value) -> Value:
         return constant_text(ex, left.number + right.number, node)
     if left.number == "" or right.number == "":
         return right if left.number == "" else left
-    return Value(making(ex, node, "text_concat", left.code, right.code), Kind.STR)
+    content = inline.short(right)
+    if content is None or not content.isascii():
+        return Value(making(ex, node, "text_concat", left.code, right.code), Kind.STR)
+
+    def made(text: str) -> str:
+        return making(ex, node, "text_concat", text, right.code)
+
+    return Value(inline.longer(ex, left.code, right.code, len(content), made), Kind.STR)
 
 
 def operation(ex: Arithmetic, node: ast.BinOp | ast.AugAssign, sign: str, left: Value, right: Value) -> Value:
@@ -104,7 +117,12 @@ def operation(ex: Arithmetic, node: ast.BinOp | ast.AugAssign, sign: str, left: 
 def relation(ex: Arithmetic, op: ast.cmpop, left: Value, right: Value) -> str:
     """Return code that compares two texts."""
     if isinstance(op, (ast.Eq, ast.NotEq)):
-        same = plain(ex, "text_equal", left.code, right.code)
+        one, other = (left, right) if inline.short(left) is None else (right, left)
+        content = inline.short(other)
+        if content is None:
+            same = plain(ex, "text_equal", left.code, right.code)
+        else:
+            same = inline.equals(ex, one.code, content)
         return same if isinstance(op, ast.Eq) else f"(i32.eqz {same})"
     return f"(i32.{_ORDER[type(op)]} {plain(ex, 'text_compare', left.code, right.code)} (i32.const 0))"
 
@@ -137,13 +155,21 @@ def item(ex: Expressions, node: ast.Subscript, owner: Value) -> Value:
     if not isinstance(node.slice, ast.Slice):
         name, wrong = ("text_item", words.TEXT_INDEX) if owner.kind is Kind.STR else ("texts_item", words.LIST_INDEX)
         index = as_int(_index(ex, node.slice))
-        return Value(finding(ex, node, ("IndexError", wrong), name, owner.code, index), Kind.STR)
+        if owner.kind is Kind.STR:
+            code = inline.item(ex, owner.code, index, lambda *args: plain(ex, name, *args))
+        else:
+            code = plain(ex, name, owner.code, index)
+        return Value(found(ex, node, ("IndexError", wrong), code), Kind.STR)
     if owner.kind is not Kind.STR:
         raise ex.source.error(node, "a list of texts is indexed by an int here, not by a slice")
     first, last = _bound(ex, node.slice.lower), _bound(ex, node.slice.upper)
     step = _index(ex, node.slice.step) if node.slice.step is not None else None
     if step is None or step.number == 1:
-        return Value(plain(ex, "text_slice", owner.code, first or START, last or STOP), Kind.STR)
+
+        def sliced(text: str, first: str | None, last: str | None) -> str:
+            return plain(ex, "text_slice", text, first or START, last or STOP)
+
+        return Value(inline.slice_(ex, owner.code, first, last, sliced), Kind.STR)
     open_ = (first is None) + 2 * (last is None)
     args = [owner.code, first or START, last or STOP, as_int(step), f"(i32.const {open_})"]
     zero = None if step.number else ("ValueError", words.SLICE_STEP)
@@ -156,9 +182,9 @@ def item(ex: Expressions, node: ast.Subscript, owner: Value) -> Value:
 def next_text(ex: Arithmetic, whole: Value, at: str, item: str) -> tuple[str, str]:
     """Return code for what stands at a place of a text or list, and for how far it is to the next, once it is read."""
     if whole.kind is Kind.STR:
-        return plain(
-            ex, "text_character", whole.code, f"(local.get {at})"
-        ), f"(i32.wrap_i64 {size_of(f'(local.get {item})')})"
+        place = f"(local.get {at})"
+        character = inline.character(whole.code, place, plain(ex, "text_character", whole.code, place))
+        return character, f"(i32.wrap_i64 {size_of(f'(local.get {item})')})"
     return f"(i64.load (i32.add (i32.wrap_i64 {whole.code}) (i32.shl (local.get {at}) (i32.const 3))))", "(i32.const 1)"
 
 
@@ -219,7 +245,10 @@ def _int(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     base = args[1].number if len(args) == 2 else 10
     if len(args) > 2 or type(base) is not int or not (base == 0 or 2 <= base <= 36):
         raise ex.source.error(node, "int(text, base) takes a constant base: 0, or 2 to 36")
-    code = plain(ex, "text_to_int", args[0].code, f"(i32.const {base})")
+    if base == 10:
+        code = plain(ex, "text_to_decimal", args[0].code)
+    else:
+        code = plain(ex, "text_to_int", args[0].code, f"(i32.const {base})")
     return _parsed(ex, node, code, Kind.INT, words.NO_INT.replace("10", str(base)))
 
 
@@ -229,7 +258,7 @@ def length(ex: Arithmetic, value: Value) -> Value:
         return Value(f"(i64.const {len(value.number)})", Kind.LITERAL, len(value.number))
     if value.kind is Kind.TEXTS:
         return Value(size_of(value.code), Kind.INT)
-    return Value(plain(ex, "text_length", value.code), Kind.INT)
+    return Value(inline.length(ex, value.code, lambda text: plain(ex, "text_length", text)), Kind.INT)
 
 
 @intrinsic(builtins.ord, also=TEXTUAL)

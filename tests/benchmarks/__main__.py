@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 from polars.testing import assert_frame_equal
 
-from . import long, windows
+from . import compiled, long, windows
 
 
 def main() -> None:
@@ -54,8 +54,9 @@ def main() -> None:
         )
     print(
         f"import dataflare_nb: {import_seconds():.2f} s (bar 0.40); first result of a small stream: "
-        f"{first_result() * 1e3:.0f} ms after run() (bar 500)"
+        f"{first_result() * 1e3:.0f} ms after run() (bar 500)\n"
     )
+    compiled.main()
 
 
 def check(frame: pl.DataFrame) -> None:

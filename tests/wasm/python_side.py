@@ -202,7 +202,12 @@ def compare(function: Udf, rows: Iterable[tuple[Any, ...]]) -> None:
     """Assert that kernel and CPython agree on every row."""
     rows = list(rows)
     python = python_of(function)
-    for row, ours in zip(rows, kernel_outcomes(function, rows), strict=True):
+    pairs = list(zip(rows, kernel_outcomes(function, rows), strict=True))
+    # Where a whole column is ASCII, kernels go shorter ways.
+    plain = [row for row in rows if all(not isinstance(value, str) or value.isascii() for value in row)]
+    if 0 < len(plain) < len(rows):
+        pairs += zip(plain, kernel_outcomes(function, plain), strict=True)
+    for row, ours in pairs:
         theirs = outcome(function, python, row)
         if isinstance(theirs, tuple) and all(v is None for v in theirs):
             theirs = None

@@ -51,10 +51,18 @@ ONE_TEXT = {
         s.removeprefix('a') | s.removesuffix('c') | s.zfill(5) | s.rjust(5, '日') | s.ljust(6) | s.center(7, '*')
         f'<{s}>' | f'{s:>6}' | f'{s:é^5.2}' | '-'.join(s.split()) | ', '.join([s, 'x', s]) | str(s) | s or 'none'
         s if s.isalpha() else s.upper() | 'x'.join(s.split('-', 2)) | chr(len(s))
+        s[1:3] | s[-3:-1] | s[3:1] | s[-1:1] | s[2:-2] | s[:2**40] | s[-2**40:3] | s[len(s) - 1] | s[-len(s)]
+        s.lower().upper() | s.upper()[1:].lower() | (s + s).lower() | s.lower() + s.upper() | (s.upper() + s)[-3:]
+        s.split('--')[0] | s.split('-')[2] | s.split('-', 0)[0] | s.split('-', 1)[2] | s.split('é')[0] | s.split('b')[0]
+        s.partition('-')[0] | s.partition('--')[1] | s.rpartition('--')[2] | s.rpartition('-')[1] | s.partition('é')[0]
+        s.partition(s[:1] or '-')[2] | s[(s := s + 'ab').find('b'):] | s.strip()[:1].lower()
+        f'{len(s)}{s}{len(s) - 20}'
     """,
     "int": """
         len(s) | ord(s) | s.find('a') | s.rfind('a') | s.index('-') | s.rindex('-') | s.count('a') | s.count('')
         s.find('') | s.rfind('') | s.find('', 3) | s.find('b', -2) | s.count('a', 1, 3) | s.find('-', None, 4)
+        s.find('://') | s.find('xxxxxxxxxxxxxxxx') | s.find('日') | s.find('本語') | s.index('ab ab') | s.find('\\x00')
+        int(s[:8]) | int(s[-4:]) | int(s[1:5]) | int('0' + s) | int(s.strip()) | len(s.strip()) | len(s[1:].upper())
         len(s.split()) | len(s.split('-')) | len(s.rsplit('a', 1)) | int(s) | int(s, 16) | int(s, base=10)
     """,
     "float": "float(s)",
@@ -64,6 +72,11 @@ ONE_TEXT = {
         s.startswith('') | s.startswith('', 5) | s.endswith('b', 0, 2) | s.endswith(('-', '')) | 'a' in s.split('-')
         s.isalpha() | s.isdigit() | s.isdecimal() | s.isnumeric() | s.isalnum() | s.isspace() | s.isupper()
         s.islower() | s.istitle() | s.isascii()
+        s == 'abc123' | s == 'xxxxxxxx' | s == 'xxxxxxxxxxxxxxx' | s == 'xxxxxxxxxxxxxxxx' | s == 'xxxxxxxxxxxxxxxxx'
+        s.startswith('https://') | s.startswith('https://u') | s.startswith('https://user@Exa') | s.endswith('d#e')
+        s.endswith('b/a/b?c=d#e') | s.endswith(('#e', 'bab', 'xxxxxxxx')) | s[:0].endswith('a') | s[1:] == 'b'
+        s[:1].isdigit() | s[:1].isalpha() | s[:1].isalnum() | s[:1].isupper() | s[:1].islower() | s[:1].isspace()
+        s[-1:].isdecimal() | s[-1:].isnumeric() | s[:1].upper() == 'A' | s.upper().startswith('AB') | s != s.lower()
     """,
 }
 BODIES = [(kind, body.strip()) for kind, rule in ONE_TEXT.items() for body in rule.replace("\n", "|").split("|")]

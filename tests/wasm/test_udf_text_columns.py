@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import wasmtime
 from hypothesis import given, settings
@@ -109,6 +111,30 @@ def test_rows_do_not_know_of_each_other():
     alone = [upper.call([column[i : i + 1]])[0] for i in range(6)]
     assert upper.call([column]).to_list() == alone * 50
     assert upper.call([column.reverse()]).to_list() == (alone * 50)[::-1]
+
+
+@pytest.mark.parametrize("length", [11, 12, 13, 200])
+def test_short_and_long_text_with_slices_of_much(length: int):
+    """Up to twelve bytes stand in a view, longer text in buffers, of which a slice keeps all."""
+    values = ["é" * (length // 2) + "x" * (length % 2), "a", None, "b" * length] * 30_000
+    column = pl.Series(values)
+    for part in (column, column[60_001:60_007], column.gather_every(977), column.filter(column == "a")):
+        out = doubled.call([part])
+        assert out.equals(part + part, null_equal=True)
+        assert same.call([part]).equals(part, null_equal=True)
+
+
+def test_many_rows_share_one_long_text():
+    column = pl.Series(["x" * 100_000]).new_from_index(0, 60_000)
+    assert counted.call([column]).equals(column.str.len_chars().cast(pl.Int64), check_names=False)
+
+
+def test_what_stands_where_a_text_is_null_means_nothing():
+    views = struct.pack("<4I4I", 2**31 - 1, 0, 2**31 - 1, 2**31 - 1, 1, ord("a"), 0, 0)
+    column = pl.Series("s", pa.Array.from_buffers(pa.string_view(), 2, [pa.py_buffer(b"\2"), pa.py_buffer(views)]))
+    known = made("(s: str | None) -> str", "'no' if s is None or s == 'b' else s")
+    assert known.call([column]).to_list() == ["no", "a"]
+    assert doubled.call([column]).to_list() == [None, "aa"]
 
 
 # ---- in a stream and on a frame ----
@@ -299,28 +325,62 @@ def forged(body: str, **changed: Any) -> bytes:
 
 OUT = 4 * (4 + 6)
 """Where the words of the result begin in the table."""
-OFFSETS = f"(i32.load offset={OUT + 4} (local.get $t))"
+VIEWS = f"(i32.load offset={OUT + 4} (local.get $t))"
+ENDS = f"i32.store offset={OUT + 8} (local.get $t)"
+BEGIN = f"(i32.load offset={OUT + 16} (local.get $t))"
+
+
+def view(size: int, *words: int) -> str:
+    """Return code that writes the view of the first row."""
+    stores = [f"(i32.store offset={4 * i} {VIEWS} (i32.const {word}))" for i, word in enumerate((size, *words))]
+    return " ".join(stores)
+
+
+LONG = f"(i64.store {BEGIN} (i64.const 0x6161616161616161)) (i64.store offset=8 {BEGIN} (i64.const 0x6161616161616161))"
+FULL = f"{LONG} ({ENDS} (i32.add {BEGIN} (i32.const 16)))"
 
 
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        (f"(i64.store offset=16 {OFFSETS} (i64.const 99999999)) (i64.const -1)", "bytes, and there is room for"),
-        (f"(i64.store offset=16 {OFFSETS} (i64.const -5)) (i64.const -1)", "bytes, and there is room for"),
-        (f"(i64.store offset=8 {OFFSETS} (i64.const -5)) (i64.const -1)", "does not hold"),
-        (f"(i64.store offset=8 {OFFSETS} (i64.const 9)) (i64.const -1)", "does not hold"),
-        (
-            f"(i64.store offset=8 {OFFSETS} (i64.const 1)) (i64.store offset=16 {OFFSETS} (i64.const 1))"
-            f" (i32.store8 (i32.load offset={OUT + 8} (local.get $t)) (i32.const 255)) (i64.const -1)",
-            "does not hold",
-        ),
+        (f"({ENDS} (i32.const 99999999))", "bytes, and there is room for"),
+        (f"({ENDS} (i32.sub {BEGIN} (i32.const 5)))", "bytes, and there is room for"),
+        (view(-5, 0, 0, 0), "does not hold"),
+        (view(13, 0, 0, 0), "does not hold"),
+        (f"{FULL} {view(16, 0x61616161, 1, 0)}", "does not hold"),
+        (f"{FULL} {view(16, 0x61616161, -1, 0)}", "does not hold"),
+        (f"{FULL} {view(16, 0x61616161, 0, 1)}", "does not hold"),
+        (f"{FULL} {view(16, 0x61616161, 0, -1)}", "does not hold"),
+        (f"{FULL} {view(16, 0x61616162, 0, 0)}", "does not hold"),
+        (view(1, 0x6161, 0, 0), "does not hold"),
+        (view(1, 255, 0, 0), "does not hold"),
+        (f"{FULL} (i32.store8 {BEGIN} (i32.const 255)) {view(16, 0x616161FF, 0, 0)}", "does not hold"),
     ],
-    ids=["beyond the room", "before the text", "backwards", "beyond the end", "no UTF-8"],
+    ids=[
+        "beyond the room",
+        "before the text",
+        "backwards",
+        "no buffer",
+        "another buffer",
+        "a buffer before all",
+        "beyond the end",
+        "before the begin",
+        "another prefix",
+        "more than its size",
+        "no UTF-8",
+        "no UTF-8 in a buffer",
+    ],
 )
 def test_text_of_a_forged_module_is_not_believed(body: str, match: str):
-    pool = KernelPool(Kernel.load(forged(body)))
+    pool = KernelPool(Kernel.load(forged(f"{body} (i64.const -1)")))
     with pytest.raises(WasmBadOutput, match=match):
         pool.columns([pl.Series(["ab", "cd"])])
+    pool.close()
+
+
+def test_text_that_a_module_writes_as_it_should_is_believed():
+    pool = KernelPool(Kernel.load(forged(f"{FULL} {view(16, 0x61616161, 0, 0)} (i64.const -1)")))
+    assert pool.call([pl.Series(["ab"])]).to_list() == ["a" * 16]
     pool.close()
 
 

@@ -314,6 +314,26 @@ OFFER i64 text_to_int(str s, u32 base) {
   return negative ? (i64)-value : (i64)value;
 }
 
+/* int() of up to eight digits, which are taken all at once; the rest goes the long way. */
+OFFER i64 text_to_decimal(str s) {
+  u32 size = size_of(s);
+  if (size - 1 < 8) {
+    u64 x, zeros = 0x3030303030303030ull;
+    __builtin_memcpy(&x, start_of(s), 8);
+    u32 shift = 64 - 8 * size;
+    x = x << shift | (zeros & ((1ull << shift) - 1));
+    x ^= zeros;
+    if (!((x | (x + 0x0606060606060606ull)) & 0xf0f0f0f0f0f0f0f0ull)) {
+      x = (x * 10 + (x >> 8)) & 0x00ff00ff00ff00ffull;
+      x = (x * 100 + (x >> 16)) & 0x0000ffff0000ffffull;
+      x = (x * 10000 + (x >> 32)) & 0xffffffffull;
+      CELLS->status = 0;
+      return (i64)x;
+    }
+  }
+  return text_to_int(s, 10);
+}
+
 /* ---- int to text ---- */
 
 /* The digits of n, written so that they end at `end`. */
@@ -338,14 +358,34 @@ IN u8* put_decimal_before(u8* end, u64 n) {
   return end;
 }
 
+IN u32 decimal_size(u64 n) {
+  static const u64 powers[] = {0, 10ull, 100ull, 1000ull, 10000ull, 100000ull, 1000000ull, 10000000ull, 100000000ull,
+                               1000000000ull, 10000000000ull, 100000000000ull, 1000000000000ull, 10000000000000ull,
+                               100000000000000ull, 1000000000000000ull, 10000000000000000ull, 100000000000000000ull,
+                               1000000000000000000ull, 10000000000000000000ull};
+  u32 least = (64 - (u32)__builtin_clzll(n | 1)) * 1233 >> 12; /* log10 of 2 */
+  return least + (n >= powers[least]);
+}
+
+/* The eight digits of a number that has no more, the first in the lowest byte, computed side by side. */
+IN u64 eight_digits(u32 n) {
+  u64 fours = n / 10000 | (u64)(n % 10000) << 32;
+  u64 hundreds = (fours * 10486 >> 20) & 0x7f0000007full;
+  u64 twos = hundreds | (fours - 100 * hundreds) << 16;
+  u64 tens = (twos * 103 >> 10) & 0x000f000f000f000full;
+  return (tens | (twos - 10 * tens) << 8) + 0x3030303030303030ull;
+}
+IN void put_eight(u8* to, u64 digits) { __builtin_memcpy(to, &digits, 8); }
+
 OFFER str text_from_int(i64 n) {
-  u8 digits[24], *end = digits + 24, *p = put_decimal_before(end, n < 0 ? -(u64)n : (u64)n);
-  if (n < 0) *--p = '-';
-  u8* out = room(24);
+  u64 absolute_ = n < 0 ? -(u64)n : (u64)n;
+  u32 size = decimal_size(absolute_);
+  u8 *out = room(24), *end = out + (n < 0) + size;
   if (!out) return NO_MEMORY;
-  u8* w = out;
-  while (p < end) *w++ = *p++;
-  return made(out, w, KNOWN_ASCII);
+  *out = '-';
+  if (size <= 8) put_eight(end - size, eight_digits((u32)absolute_) >> (64 - 8 * size));
+  else put_decimal_before(end, absolute_);
+  return made(out, end, KNOWN_ASCII);
 }
 
 /* ---- float to its shortest decimal ---- */
@@ -457,8 +497,8 @@ APART void decimal_exact(decimal* d, f64 x) {
   for (i32 i = 0; p < end;) d->digit[i++] = *p++;
 }
 
-/* x with so many decimals, if that is at hand in 128 bits: m * 2**e * 10**p is m * 5**p shifted by e + p. */
-APART i32 decimal_quick(decimal* d, f64 x, i32 decimals) {
+/* x * 10**decimals, rounded, if that is at hand in 128 bits: m * 2**e * 10**p is m * 5**p shifted by e + p. */
+IN i32 scaled_quick(u64* found, f64 x, i32 decimals) {
   static const u64 fives[] = {1, 5, 25, 125, 625, 3125, 15625, 78125, 390625, 1953125, 9765625, 48828125, 244140625};
   u64 bits = bits_of(x), m = (bits & 0xfffffffffffffull) | 1ull << 52;
   i32 shift = 1075 - (i32)(bits >> 52) - decimals;
@@ -477,7 +517,13 @@ APART i32 decimal_quick(decimal* d, f64 x, i32 decimals) {
     more = up && z.low << (64 - up);
   }
   half = 1ull << 63;
-  if (rest > half || (rest == half && (more || (q & 1)))) q++;
+  *found = q + (rest > half || (rest == half && (more || (q & 1))));
+  return 1;
+}
+
+APART i32 decimal_quick(decimal* d, f64 x, i32 decimals) {
+  u64 q;
+  if (!scaled_quick(&q, x, decimals)) return 0;
   d->size = 0, d->point = -decimals;
   if (!q) return 1;
   u8 buffer[24], *end = buffer + 24, *p = put_decimal_before(end, q);
@@ -632,7 +678,41 @@ APART str laid_out(const format* f, u32 negative, const u8* prefix, u32 prefixed
   return made(out, w, f->fill[0] < 0x80 ? KNOWN_ASCII : 0);
 }
 
+APART str formatted(f64 x, const format* f);
+
+/* A float with a fixed number of decimals and nothing around, as most are written. */
 OFFER str text_format_float(f64 x, const format* f) {
+  u64 q;
+  u32 decimals = f->precision < 0 ? 6 : (u32)f->precision;
+  if (f->type != 'f' || !decimals || f->width > 0 || f->grouping || f->percent || f->sign != '-' ||
+      !scaled_quick(&q, absolute(x), (i32)decimals))
+    return formatted(x, f);
+  u32 negative = bits_of(x) >> 63 && !(f->no_negative_zero && !q), digits = decimal_size(q);
+  if (digits <= decimals) digits = decimals + 1;
+  u8 *out = room(48), *end = out + negative + digits + 1, *w = end;
+  if (!out) return NO_MEMORY;
+  *out = '-';
+  if (digits <= 8) {
+    u64 all = eight_digits((u32)q);
+    u8* point = end - decimals - 1;
+    put_eight(out + negative, all >> (64 - 8 * digits));
+    put_eight(point + 1, all >> (64 - 8 * decimals));
+    *point = '.';
+    return made(out, end, KNOWN_ASCII);
+  }
+  u32 left = decimals;
+  for (; q > 0xffffffff && left; left--) *--w = (u8)('0' + q % 10), q /= 10;
+  if (q <= 0xffffffff) {
+    u32 n = (u32)q;
+    for (; left; left--) *--w = (u8)('0' + n % 10), n /= 10;
+    q = n;
+  }
+  *--w = '.';
+  put_decimal_before(w, q);
+  return made(out, end, KNOWN_ASCII);
+}
+
+APART str formatted(f64 x, const format* f) {
   u8 body[MOST_DIGITS + 512], *w = body;
   u32 negative = bits_of(x) >> 63 && x == x, capital = f->type >= 'A' && f->type <= 'Z';
   if (f->percent) x *= 100;

@@ -51,7 +51,7 @@ APART i64 find_two_way(view h, view x) {
 
 /* The first place of a needle of at least one byte, or -1. Blocks are filtered by first and last byte, which is
  * W. Mula's "SIMD-friendly algorithm for substring searching"; too many false hits hand over to the two-way search. */
-APART i64 find_first(const u8* h, u32 n, const u8* x, u32 m) {
+IN i64 find_first_here(const u8* h, u32 n, const u8* x, u32 m) {
   if (m > n) return -1;
   u32 places = n - m + 1;
   v128_t first = wasm_i8x16_splat((i8)x[0]), last = wasm_i8x16_splat((i8)x[m - 1]);
@@ -67,6 +67,20 @@ APART i64 find_first(const u8* h, u32 n, const u8* x, u32 m) {
         i64 found = find_two_way((view){h + at, n - at, 0}, (view){x, m, 0});
         return found < 0 ? -1 : found + at;
       }
+    }
+  }
+  return -1;
+}
+
+APART i64 find_first(const u8* h, u32 n, const u8* x, u32 m) { return find_first_here(h, n, x, m); }
+
+IN i64 find_byte(const u8* h, u32 n, u8 byte) {
+  v128_t wanted = wasm_i8x16_splat((i8)byte);
+  for (u32 i = 0; i < n; i += 16) {
+    u32 mask = wasm_i8x16_bitmask(wasm_i8x16_eq(wasm_v128_load(h + i), wanted));
+    if (mask) {
+      u32 at = i + (u32)__builtin_ctz(mask);
+      return at < n ? (i64)at : -1;
     }
   }
   return -1;
@@ -110,6 +124,23 @@ IN i64 index_of(str s, u32 byte) { return known_ascii(s) ? byte : count_characte
 
 OFFER u32 text_contains(str s, str part) {
   return !size_of(part) || find_first(start_of(s), size_of(s), start_of(part), size_of(part)) >= 0;
+}
+
+/* find in the whole text: of a byte that is ASCII, and of a text that is not empty. */
+OFFER i64 text_find_byte(str s, u32 byte) {
+  i64 found = find_byte(start_of(s), size_of(s), (u8)byte);
+  return found <= 0 || known_ascii(s) ? found : index_of(s, (u32)found);
+}
+OFFER i64 text_find_whole(str s, str part) {
+  i64 found = find_first_here(start_of(s), size_of(s), start_of(part), size_of(part));
+  return found <= 0 || known_ascii(s) ? found : index_of(s, (u32)found);
+}
+
+/* The byte at which a text that is not empty stands in another, from the back if `back`, or -1. */
+OFFER i64 text_place(str s, str part, u32 back) {
+  const u8 *p = start_of(s), *x = start_of(part);
+  u32 n = size_of(s), m = size_of(part);
+  return back ? find_last(p, n, x, m) : m == 1 ? find_byte(p, n, *x) : find_first(p, n, x, m);
 }
 
 OFFER i64 text_find(str s, str part, i64 from, i64 to) {
@@ -374,6 +405,18 @@ IN str all_pieces(pieces a) {
 
 /* s.split(sep, most)[index]; FAILED is an IndexError. The separator is not empty. */
 OFFER str text_split_item(str s, str sep, i64 most, i64 index, u32 back) {
+  if (!back && index >= 0) { /* from the front no piece is looked at twice */
+    const u8 *p = start_of(s), *end = p + size_of(s), *x = start_of(sep);
+    u32 m = size_of(sep);
+    u64 left = (u64)most;
+    for (;; index--, left--) {
+      u32 n = (u32)(end - p);
+      i64 at = !left ? -1 : m == 1 ? find_byte(p, n, *x) : find_first(p, n, x, m);
+      if (!index) return text_of(p, at < 0 ? n : (u32)at, known_ascii(s));
+      if (at < 0) return FAILED;
+      p += at + m;
+    }
+  }
   return nth_piece(pieces_of(s, sep, 0, most, (i32)back), index);
 }
 OFFER str text_words_item(str s, i64 most, i64 index, u32 back) {
@@ -385,14 +428,6 @@ OFFER i64 text_split_length(str s, str sep, i64 most, u32 back) {
   return count_pieces(pieces_of(s, sep, 0, most, (i32)back));
 }
 OFFER i64 text_words_length(str s, i64 most, u32 back) { return count_pieces(pieces_of(s, 0, 1, most, (i32)back)); }
-
-/* s.partition(sep)[which], from the back if `back`. The separator is not empty. */
-OFFER str text_partition_item(str s, str sep, u32 which, u32 back) {
-  u32 n = size_of(s), m = size_of(sep);
-  i64 at = back ? find_last(start_of(s), n, start_of(sep), m) : find_first(start_of(s), n, start_of(sep), m);
-  if (at < 0) return which == (back ? 2 : 0) ? s : 0;
-  return which == 0 ? part_of(s, 0, (u32)at) : which == 1 ? sep : part_of(s, (u32)at + m, n);
-}
 
 /* ---- lists of texts ---- */
 

@@ -1,21 +1,40 @@
 /* Text as a sequence of characters: comparison, length, index, slice, joining. */
 #include "text.h"
 
-/* Whether the column of a chunk is ASCII, as the flag of its texts. */
-OFFER u32 text_scan(u32 start, u32 size) { return scan_ascii((const u8*)start, size); }
+IN u32 all_ascii(const u8* p, u32 size) {
+  const u8* end = p + size;
+  for (; p + 64 <= end; p += 64) {
+    v128_t one = wasm_v128_or(wasm_v128_load(p), wasm_v128_load(p + 16));
+    v128_t other = wasm_v128_or(wasm_v128_load(p + 32), wasm_v128_load(p + 48));
+    if (wasm_i8x16_bitmask(wasm_v128_or(one, other))) return 0;
+  }
+  return scan_ascii(p, (u32)(end - p));
+}
+
+/* Whether all texts of a chunk are ASCII, as the flag of its texts: those that stand in their views, and the buffers. */
+OFFER u32 text_scan(const v128_t* views, u32 rows, u32 start, u32 size) {
+  v128_t short_ones = wasm_i32x4_splat(MOST_SHORT + 1), seen = wasm_i32x4_splat(0);
+  for (u32 i = 0; i < rows; i++) {
+    v128_t view = wasm_v128_load(views + i), sizes = wasm_i32x4_shuffle(view, view, 0, 0, 0, 0);
+    seen = wasm_v128_or(seen, wasm_v128_and(view, wasm_i32x4_lt(sizes, short_ones)));
+  }
+  return wasm_i8x16_bitmask(seen) ? 0 : all_ascii((const u8*)start, size);
+}
 
 /* ---- results ---- */
 
-/* Write a text behind those of earlier rows; 0 if there is no room. The column is described in kernel_layout.py. */
+/* Write a text that does not stand in its view behind those of earlier rows; 0 if there is no room. The column is
+ * described in kernel_layout.py. */
 OFFER u32 text_store(u32 column, u32 row, str s) {
-  u32* words = (u32*)column;
-  u32 at = words[2], size = size_of(s);
+  u32 *words = (u32*)column, at = words[2], size = size_of(s);
+  const u8* p = start_of(s);
+  v128_t *view = (v128_t*)words[1] + row, text = wasm_v128_load(p), sized = wasm_i32x4_splat((i32)size);
   if (size > words[3] - at) return 0;
-  put((u8*)at, start_of(s), size);
-  words[2] = at += size;
-  i64 base;
-  __builtin_memcpy(&base, words + 4, 8);
-  ((i64*)words[1])[row + 1] = base + at;
+  put((u8*)at, p, size);
+  words[2] = at + size;
+  text = wasm_i32x4_shuffle(sized, text, 0, 4, 4, 4);
+  text = wasm_i32x4_replace_lane(text, 2, (i32)words[5]);
+  wasm_v128_store(view, wasm_i32x4_replace_lane(text, 3, (i32)(at - words[4])));
   return 1;
 }
 

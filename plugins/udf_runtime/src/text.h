@@ -11,7 +11,7 @@
 
 typedef u64 str;
 
-enum { KNOWN_ASCII = (int)0x80000000, SLACK = 64 };
+enum { KNOWN_ASCII = (int)0x80000000, SLACK = 64, MOST_SHORT = 12 };
 #define FAILED ((str)-1)    /* what Python calls an error of this place */
 #define NO_MEMORY ((str)-2)
 #define IS_ERROR(s) ((i64)(s) < 0)
