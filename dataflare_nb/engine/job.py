@@ -30,7 +30,7 @@ from ..interrupts import Latch
 from ..runtime.journal import ERROR, INFO, WARNING, Journal
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan
-from ..runtime.probe import Reading, Sample, Swap, ledger, metrics, plugins, swaps
+from ..runtime.probe import Change, Reading, Sample, Swap, changes, ledger, metrics, plugins, swaps
 from ..runtime.probe import log as lines
 from ..signature import public
 from ..types import Batch, Clock
@@ -66,6 +66,7 @@ class Job:
         clock: Clock,
         pace: Pace,
         commit_every: int | None,
+        changes: Mapping[str, list[Change]] | None = None,
     ) -> None:
         self.name = name
         self.graph = graph
@@ -94,6 +95,7 @@ class Job:
                     self._journal,
                     live=not plan.bounded,
                     commit_every=commit_every,
+                    changes=changes,
                 )
             connect(self._stages, pace.capacity)
         except BaseException:
@@ -325,6 +327,14 @@ class Job:
     def swaps(self) -> pl.DataFrame:
         """Return one row for each version that took over from another: stage, before, after, first row, time."""
         return swaps(self.read())
+
+    def changes(self) -> pl.DataFrame:
+        """Return one row for each param that changed in a stage: param, stage, row, old, new, time.
+
+        `row` is the first row of the stage's input that felt it. A run that is given the frame, as `changes=`, does the
+        same at the same rows, whatever the params are by then.
+        """
+        return changes(self.read())
 
     def log(self) -> pl.DataFrame:
         """Return the newest lines of the job's log: how it began and ended, what was steered, what guests said."""
