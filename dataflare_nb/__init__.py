@@ -25,6 +25,7 @@ from .connectors.registry import register_sink, register_source
 from .engine import Job, job, jobs, stop_all
 from .errors import DataflareError
 from .graph import Graph
+from .live import chart, table
 from .parameters import Param, param, params
 from .sources import from_frame, from_frames, rate, read, read_csv, read_ipc, read_ndjson, read_parquet, read_wasm
 from .stream import Stream, run
@@ -40,6 +41,7 @@ __all__ = [
     "Stream",
     "__version__",
     "after_count",
+    "chart",
     "count",
     "cumulative",
     "errors",
@@ -64,6 +66,7 @@ __all__ = [
     "run",
     "session",
     "stop_all",
+    "table",
     "tumbling",
     "udf",
     "wasm",

@@ -21,6 +21,7 @@ from ..runtime.probe import Change, Swap
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
 from ..types import NEVER, End, EventTime, Operator, Side, Watermark
+from .tap import Tap
 from .tuning import Tuning
 
 SAMPLE_ROWS = 200
@@ -143,6 +144,7 @@ class Stage:
     """Somebody looks into the stage or changes it; no work is taken on meanwhile."""
     swaps: list[Swap] = field(default_factory=list)
     tuning: Tuning | None = None
+    taps: dict[str, tuple[Tap, ...]] = field(default_factory=dict)
     ended: bool = False
 
     @property
@@ -274,9 +276,14 @@ class Stage:
         """Keep a few rows of each output for `peek`."""
         match packet.message:
             case pl.DataFrame() as batch if batch.height:
-                self._keep("main", batch)
+                tag = "main"
             case Side(tag, batch):
-                self._keep(tag, batch)
+                pass
+            case _:
+                return
+        self._keep(tag, batch)
+        for tap in self.taps.get(tag, ()):
+            tap.put(batch)
 
     def _keep(self, tag: str, batch: pl.DataFrame) -> None:
         tail = batch.tail(SAMPLE_ROWS)
@@ -286,6 +293,7 @@ class Stage:
 
     def forget(self) -> None:
         """Let go of the rows that an ended job still holds: samples become small copies, queues keep their counts."""
+        self.taps.clear()
         self.sample = {tag: _copied(frame) for tag, frame in self.sample.items()}
         for channel in self.inputs:
             channel.forget()
