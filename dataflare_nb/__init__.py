@@ -25,6 +25,8 @@ from .connectors.registry import register_sink, register_source
 from .engine import Job, job, jobs, stop_all
 from .errors import DataflareError
 from .graph import Graph
+from .live import chart, table
+from .parameters import Param, param, params
 from .sources import from_frame, from_frames, rate, read, read_csv, read_ipc, read_ndjson, read_parquet, read_wasm
 from .stream import Stream, run
 from .wasm.udf import udf
@@ -35,9 +37,11 @@ __all__ = [
     "Graph",
     "Job",
     "MemoryBuffer",
+    "Param",
     "Stream",
     "__version__",
     "after_count",
+    "chart",
     "count",
     "cumulative",
     "errors",
@@ -48,6 +52,8 @@ __all__ = [
     "hopping",
     "job",
     "jobs",
+    "param",
+    "params",
     "rate",
     "read",
     "read_csv",
@@ -60,6 +66,7 @@ __all__ = [
     "run",
     "session",
     "stop_all",
+    "table",
     "tumbling",
     "udf",
     "wasm",

@@ -254,10 +254,15 @@ def listing(names: Iterable[str], most: int = 12) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "nothing"
 
 
+def is_ours(frame: FrameType) -> bool:
+    """Tell whether a frame runs code of this package."""
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
 def user_line() -> str:
     """Return where the user's code called us: `In[4], line 3` in a notebook, else `file.py, line 3`."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and is_ours(frame):
         frame = frame.f_back
     if frame is None:
         return "unknown place"

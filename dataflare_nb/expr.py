@@ -11,12 +11,12 @@ import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
 
-from .errors import GraphFormat
+from .errors import GraphFormat, WrongType
 from .types import Schema
 
 _PYTHON = b"PLPY"
@@ -28,6 +28,21 @@ _FOREIGN = {
     *("FoldHorizontal", "ReduceHorizontal", "CumFoldHorizontal", "CumReduceHorizontal"),
 }
 """The parts of an expression that call Python, load a library, or hold a whole plan."""
+_PARAM = "__param:"
+"""How a text begins that marks the value of a param in an expression."""
+
+
+class Setting(NamedTuple):
+    """A value that a param has: its name, its type, and the value."""
+
+    name: str
+    dtype: str
+    value: Any
+
+    @property
+    def literal(self) -> pl.Expr:
+        """The value as an expression of the param's type."""
+        return pl.lit(self.value, getattr(pl, self.dtype))
 
 
 class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +61,13 @@ class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the value, and the blobs it needs."""
         text = str(expr)
         data = _serialized(expr)
+        if _PARAM in text:
+            if data is None:
+                raise WrongType(
+                    f"`{readable(text)}` has a Python function and a param, and what runs in Python cannot be given "
+                    "another value; compute one of them in a step before, or use @flare.udf"
+                )
+            return cls(*_settled(data)), {}
         if data is None:
             key = f"expr-{hashlib.sha256(text.encode()).hexdigest()[:12]}-{_ordinal(text, expr)}"
             return cls(text, blob=key), {key: expr}
@@ -56,13 +78,115 @@ class Expr(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The expression as a person would write it."""
         return readable(self.text)
 
-    def load(self, blobs: Mapping[str, Any]) -> pl.Expr:
-        """Return the expression. Raises KeyError when it lives in another process."""
+    @property
+    def params(self) -> dict[str, Setting]:
+        """The params that it reads, with the values that they begin with."""
+        return _params_of(self.data)
+
+    def load(self, blobs: Mapping[str, Any], settings: tuple[Setting, ...] = ()) -> pl.Expr:
+        """Return the expression, its params as they were at first or as `settings` say.
+
+        Raises KeyError when it lives in another process.
+        """
         if self.blob:
             found = blobs[self.blob]
             assert isinstance(found, pl.Expr)
             return found
-        return _load(self.data)
+        return _with_settings(self.data, settings) if settings and self.params else _load(self.data)
+
+
+def param_expr(setting: Setting, first: Any) -> pl.Expr:
+    """Return a value that says of itself which param's it is, and how that began.
+
+    It has to be an expression that Polars takes for a constant, that nothing takes the mark from (as undoing aliases
+    would take a name), and that runs on any frame. So it is a choice between two literals that is always the same.
+    """
+    mark = pl.lit(_PARAM + setting.name).is_not_null()
+    began = Setting(setting.name, setting.dtype, first).literal
+    return pl.when(mark).then(setting.literal).otherwise(began).alias(setting.name)
+
+
+def _marked(tree: Any) -> str | None:
+    """Return the param that a part of a written expression is the value of."""
+    match tree:
+        case {
+            "Ternary": {
+                "predicate": {
+                    "Function": {
+                        "input": [{"Literal": {"Scalar": {"String": str(mark)}}}],
+                        "function": {"Boolean": "IsNotNull"},
+                    }
+                },
+                "truthy": {"Literal": _},
+                "falsy": {"Literal": _},
+            }
+        } if mark.startswith(_PARAM):
+            return mark.removeprefix(_PARAM)
+        case _:
+            return None
+
+
+def _replaced(tree: Any, by: Callable[[str, Any], Any]) -> Any:
+    """Replace the value of each param in a written expression."""
+    if (name := _marked(tree)) is not None:
+        return by(name, tree)
+    match tree:
+        case dict():
+            return {key: _replaced(value, by) for key, value in tree.items()}
+        case list():
+            return [_replaced(value, by) for value in tree]
+        case _:
+            return tree
+
+
+def _settled(data: bytes) -> tuple[str, str]:
+    """Return an expression with params as a graph holds it: its text, and its writing with the first values."""
+    tree = msgspec.msgpack.decode(data)
+
+    def first(name: str, part: Any) -> Any:
+        return {"Ternary": {**part["Ternary"], "truthy": part["Ternary"]["falsy"]}}
+
+    def bare(part: Any) -> Any:
+        match part:
+            case {"Alias": [inner, str(alias)]} if _marked(inner) == alias:
+                return {"Column": _PARAM + alias}
+            case dict():
+                return {"Column": _PARAM + name} if (name := _marked(part)) else {k: bare(v) for k, v in part.items()}
+            case list():
+                return [bare(each) for each in part]
+            case _:
+                return part
+
+    text = str(_of_tree(bare(tree))).replace(f'col("{_PARAM}', 'param("')
+    return text, base64.b64encode(msgspec.msgpack.encode(_replaced(tree, first))).decode()
+
+
+@lru_cache(maxsize=4096)
+def _params_of(data: str) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    raw = base64.b64decode(data)
+    if _PARAM.encode() not in raw:
+        return found
+
+    def note(name: str, part: Any) -> Any:
+        value = _of_tree(part["Ternary"]["falsy"])
+        kept = pl.select(value).to_series()
+        found[name] = Setting(name, str(kept.dtype), kept.item())
+        return part
+
+    _replaced(_tree(raw), note)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _with_settings(data: str, settings: tuple[Setting, ...]) -> pl.Expr:
+    written = {each.name: msgspec.msgpack.decode(each.literal.meta.serialize()) for each in settings}
+    _load(data)  # It is one that may be read.
+    return _of_tree(_replaced(_tree(base64.b64decode(data)), lambda name, part: written.get(name, part)))
+
+
+def _of_tree(tree: Any) -> pl.Expr:
+    return pl.Expr.deserialize(msgspec.msgpack.encode(tree))
 
 
 @lru_cache(maxsize=4096)
@@ -136,7 +260,7 @@ def _ordinal(text: str, expr: pl.Expr) -> int:
     return number
 
 
-_COLUMN = re.compile(r'col\("(.*?)"\)')
+_COLUMN = re.compile(r'(?:col|param)\("(.*?)"\)')
 _STRING = re.compile(r'"(.*?)"(?=[)\]},.]|$)')
 _HELD = re.compile("\x00([cs])(\\d+)\x00")
 _PLAIN_NAME = re.compile(r"(?!(?:null|true|false|len|element)$)[^\W\d]\w*")

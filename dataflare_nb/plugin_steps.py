@@ -92,9 +92,18 @@ def agg(values: Iterable[Any], named: Mapping[str, Any], edge: Edge) -> Step:
         expr = expr if name is None else expr.alias(name)
         for single in expand(expr, edge.schema, edge.keys) if edge.window is not None else [expr]:
             stored, needed = Expr.of(single)
+            _refuse_params(stored)
             exprs.append(stored)
             blobs |= needed
     return node.Aggregate(exprs=tuple(exprs), plugins=tuple(plugins), where=user_line()), blobs
+
+
+def _refuse_params(stored: Expr) -> None:
+    for name in stored.params:
+        raise WrongType(
+            f"agg at {user_line()} has `{stored.readable}`, and a param cannot change within a window; compute it in a "
+            f"with_columns before the window, where each row has the value of its time: with_columns({name}={name})"
+        )
 
 
 def _aggregate(call: AggregateCall, edge: Edge, after: int, blobs: dict[str, Any]) -> node.PluginAggregate:
@@ -103,6 +112,7 @@ def _aggregate(call: AggregateCall, edge: Edge, after: int, blobs: dict[str, Any
     args = []
     for arg in call.args:
         stored, needed = Expr.of(arg)
+        _refuse_params(stored)
         args.append(stored)
         blobs |= needed
     with located("agg"):

@@ -25,17 +25,33 @@ def run(
     latency: DurationLike | None,
     commit_every: DurationLike | None,
     clock: Clock | None,
+    changes: pl.DataFrame | None,
 ) -> Job:
     """Start a job that makes `heads`, and return at once."""
     with located("run") as where:
         for head in heads:
             _refuse_open_window("run", graph, head, where)
         return engine.run(
-            graph, heads, name=name, workers=workers, latency=latency, commit_every=commit_every, clock=clock
+            graph,
+            heads,
+            name=name,
+            workers=workers,
+            latency=latency,
+            commit_every=commit_every,
+            clock=clock,
+            changes=changes,
         )
 
 
-def collect(graph: Graph, head: str, *, workers: int | None, clock: Clock | None, progress: bool) -> pl.DataFrame:
+def collect(
+    graph: Graph,
+    head: str,
+    *,
+    workers: int | None,
+    clock: Clock | None,
+    progress: bool,
+    changes: pl.DataFrame | None,
+) -> pl.DataFrame:
     """Run to the end and return the rows."""
     where = user_line()
     if not graph.edge(head).bounded:
@@ -49,7 +65,7 @@ def collect(graph: Graph, head: str, *, workers: int | None, clock: Clock | None
     _refuse_open_window("collect", graph, head, where)
     bar = _bar(where) if progress else None
     with located("collect", where):
-        job = engine.run(graph, [head], workers=workers, clock=clock, register=False)
+        job = engine.run(graph, [head], workers=workers, clock=clock, changes=changes, register=False)
     return (_watched(job, bar) if bar is not None else job.wait()).result()
 
 

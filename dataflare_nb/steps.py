@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 import polars as pl
 
-from . import arguments, dtypes
+from . import arguments, dtypes, parameters
 from .connectors.registry import sink_options
 from .errors import BadOption, BadWindow, UnknownColumn, WrongType, listing, located, shown, told, user_line
 from .expr import Expr, expand, readable
@@ -29,10 +30,13 @@ def exprs(kind: Exprs, made: Sequence[pl.Expr]) -> Step:
     values: list[Expr] = []
     blobs: dict[str, Any] = {}
     for expr in made:
-        value, needed = Expr.of(expr)
+        with located(str(kind.__struct_config__.tag)):
+            value, needed = Expr.of(expr)
         values.append(value)
         blobs |= needed
-    return kind(exprs=tuple(values), where=user_line()), blobs
+    item = kind(exprs=tuple(values), where=user_line())
+    names = dict.fromkeys(name for value in values for name in value.params)
+    return (msgspec.structs.replace(item, params=parameters.find(list(names))) if names else item), blobs
 
 
 def rename(columns: Mapping[str, str] | Callable[[str], str], schema: pl.Schema) -> Step:
@@ -77,7 +81,8 @@ def map_batches(function: Any, wanted: Mapping[str, Any] | None, schema: pl.Sche
     if not made:
         raise BadOption(f"map_batches at {user_line()} leaves no column; keep at least one")
     key = fingerprint.of_function(function)
-    return node.MapBatches(function=key, schema=dtypes.to_json(made), where=user_line()), {key: function}
+    read = parameters.used_by(function) or msgspec.UNSET
+    return node.MapBatches(function=key, schema=dtypes.to_json(made), params=read, where=user_line()), {key: function}
 
 
 def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema) -> pl.Schema:
@@ -192,6 +197,10 @@ def udf(call: UdfCall, made: Sequence[str] = ()) -> Step:
     key = f"{fingerprint.word(call.udf.name)}-{call.udf.sha256[:12]}"
     output, outputs = (made[0], ()) if len(made) == 1 and call.packed else (None, tuple(made))
     item = node.Udf(udf=key, args=call.args, output=output, outputs=outputs, on_error=call.on_error, where=user_line())
+    if call.settings:
+        read = {param.spec.name: param.spec for _, param in call.settings}
+        settings = {slot: param.spec.name for slot, param in call.settings}
+        item = msgspec.structs.replace(item, settings=settings, params=tuple(read.values()))
     return item, {key: call.udf.kernel}
 
 

@@ -356,15 +356,22 @@ class Stream:
     # Running
 
     def collect(
-        self, *, workers: int | None = None, clock: Clock | None = None, progress: bool = False
+        self,
+        *,
+        workers: int | None = None,
+        clock: Clock | None = None,
+        progress: bool = False,
+        changes: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
         """Run bounded input to the end and return the rows, like `LazyFrame.collect`. `progress` shows a bar.
+
+        `changes` are those of params that another run recorded, `job.changes()`; they are made at the same rows again.
 
         >>> import dataflare_nb as flare
         >>> flare.from_frame(pl.DataFrame({"a": [1, 2]})).filter(pl.col("a") > 1).collect()["a"].to_list()
         [2]
         """
-        return running.collect(self.graph, self.head, workers=workers, clock=clock, progress=progress)
+        return running.collect(self.graph, self.head, workers=workers, clock=clock, progress=progress, changes=changes)
 
     def run(
         self,
@@ -374,12 +381,14 @@ class Stream:
         latency: DurationLike | None = None,
         commit_every: DurationLike | None = None,
         clock: Clock | None = None,
+        changes: pl.DataFrame | None = None,
     ) -> Job:
         """Start a job and return at once; a running job of the same name is stopped first.
 
         `workers` is the number of threads (the cores by default; 1 is a deterministic loop). `latency` is how long a
         row may take, or "throughput": batches adapt to it (50 ms for live input, throughput for bounded). Rows written
-        by a live job become visible each `commit_every` (10 s). Without a sink, `job.result()` has the rows.
+        by a live job become visible each `commit_every` (10 s). Without a sink, `job.result()` has the rows. `changes`
+        of params, as `job.changes()` recorded them, are made at the same rows again.
         """
         return running.run(
             self.graph,
@@ -389,6 +398,7 @@ class Stream:
             latency=latency,
             commit_every=commit_every,
             clock=clock,
+            changes=changes,
         )
 
     # Sinks
@@ -480,6 +490,7 @@ def run(
     latency: DurationLike | None = None,
     commit_every: DurationLike | None = None,
     clock: Clock | None = None,
+    changes: pl.DataFrame | None = None,
 ) -> Job:
     """Run several streams as one job; what they share is done once. See `Stream.run` for the options."""
     if not streams:
@@ -492,5 +503,12 @@ def run(
             graph = graph.merge(stream.graph)
     heads = list(dict.fromkeys(stream.head for stream in streams))
     return running.run(
-        graph, heads, name=name, workers=workers, latency=latency, commit_every=commit_every, clock=clock
+        graph,
+        heads,
+        name=name,
+        workers=workers,
+        latency=latency,
+        commit_every=commit_every,
+        clock=clock,
+        changes=changes,
     )

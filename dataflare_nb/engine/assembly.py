@@ -10,16 +10,28 @@ from ..runtime.host import Host
 from ..runtime.journal import Journal
 from ..runtime.metrics import Shares
 from ..runtime.plan import StagePlan
+from ..runtime.probe import Change
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
 from ..types import NEVER, Clock
 from .stage import Stage
+from .tuning import Tuning
 
 
 def open_stage(
-    plan: StagePlan, started: float, clock: Clock, journal: Journal, *, live: bool, commit_every: int | None
+    plan: StagePlan,
+    started: float,
+    clock: Clock,
+    journal: Journal,
+    *,
+    live: bool,
+    commit_every: int | None,
+    changes: Mapping[str, list[Change]] | None = None,
 ) -> Stage:
-    """Return a stage with its source, operator or sink open. What guests log goes to the journal."""
+    """Return a stage with its source, operator or sink open. What guests log goes to the journal.
+
+    `changes` are those of params that are to be replayed.
+    """
     stage = Stage(plan, Shares(started), live=live)
     if plan.source is not None:
         source = plan.source(clock)
@@ -38,6 +50,7 @@ def open_stage(
             ports=len(plan.inputs),
             hear=journal.hear,
         )
+        stage.tuning = Tuning.of(plan, changes)
     else:
         assert plan.sink is not None
         context = _SinkContext(plan.id, clock, journal)

@@ -25,12 +25,12 @@ from ..errors import (
     nearest,
     told,
 )
-from ..graph import Graph, node
+from ..graph import Edge, Graph, node
 from ..interrupts import Latch
 from ..runtime.journal import ERROR, INFO, WARNING, Journal
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan
-from ..runtime.probe import Reading, Sample, Swap, ledger, metrics, plugins, swaps
+from ..runtime.probe import Change, Reading, Sample, Swap, changes, ledger, metrics, plugins, swaps
 from ..runtime.probe import log as lines
 from ..signature import public
 from ..types import Batch, Clock
@@ -38,9 +38,10 @@ from .assembly import connect, open_stage
 from .reading import newest_time, reading, sampled
 from .report import WindowReport
 from .scheduler import Scheduler
-from .stage import Stage
+from .stage import SAMPLE_ROWS, Stage
 from .step import step
 from .swap import guests, swap
+from .tap import Tap
 from .visit import visiting
 
 log = logging.getLogger("dataflare_nb")
@@ -66,6 +67,7 @@ class Job:
         clock: Clock,
         pace: Pace,
         commit_every: int | None,
+        changes: Mapping[str, list[Change]] | None = None,
     ) -> None:
         self.name = name
         self.graph = graph
@@ -94,6 +96,7 @@ class Job:
                     self._journal,
                     live=not plan.bounded,
                     commit_every=commit_every,
+                    changes=changes,
                 )
             connect(self._stages, pace.capacity)
         except BaseException:
@@ -269,6 +272,36 @@ class Job:
                 return pl.DataFrame(schema=self.graph.edge(f"{found.id}.{tag}" if tag != "main" else found.id).schema)
         return sample.tail(min(rows, sample.height))
 
+    def tap(self, stage: str | None = None) -> Tap:
+        """Return a tap on what leaves a stage from now on, the newest rows before it first.
+
+        Of an ended job it gives what `result` or else `peek` still has, and nothing more.
+        """
+        with located("tap"), self._scheduler.lock:
+            found, tag = self._seen(stage)
+            tap = Tap()
+            if self._outcome is not None:
+                ref = found.id if tag == "main" else f"{found.id}.{tag}"
+                tap.put(self._results[ref].rows() if ref in self._results else self.peek(ref, SAMPLE_ROWS))
+            else:
+                if (sample := found.sample.get(tag)) is not None:
+                    tap.put(sample)
+                found.taps[tag] = (*found.taps.get(tag, ()), tap)
+        return tap
+
+    def untap(self, tap: Tap) -> None:
+        """Give nothing more to a tap."""
+        with self._scheduler.lock:
+            for stage in self._stages.values():
+                stage.taps = {tag: tuple(each for each in taps if each is not tap) for tag, taps in stage.taps.items()}
+
+    def edge(self, stage: str | None = None) -> tuple[str, Edge]:
+        """Return what leaves a stage, the last by default: its name, `"name.late"` for a side output, and the edge."""
+        with located("edge"):
+            found, tag = self._seen(stage)
+            ref = found.id if tag == "main" else f"{found.id}.{tag}"
+            return ref, self.graph.edge(ref)
+
     def _seen(self, ref: str | None) -> tuple[Stage, str]:
         """Return the stage whose rows are asked for, the last by default, and which output of it."""
         known = self.plan.stage_of
@@ -325,6 +358,14 @@ class Job:
     def swaps(self) -> pl.DataFrame:
         """Return one row for each version that took over from another: stage, before, after, first row, time."""
         return swaps(self.read())
+
+    def changes(self) -> pl.DataFrame:
+        """Return one row for each param that changed in a stage: param, stage, row, old, new, time.
+
+        `row` is the first row of the stage's input that felt it. A run that is given the frame, as `changes=`, does the
+        same at the same rows, whatever the params are by then.
+        """
+        return changes(self.read())
 
     def log(self) -> pl.DataFrame:
         """Return the newest lines of the job's log: how it began and ended, what was steered, what guests said."""

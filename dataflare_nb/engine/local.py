@@ -8,6 +8,8 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 
+import polars as pl
+
 from ..clock import SystemClock
 from ..connectors.memory import MemoryBuffer
 from ..errors import BadOption, UnknownStage, listing, located, nearest, shown
@@ -20,6 +22,7 @@ from ..types import Clock
 from ..windows import DurationLike, microseconds
 from .job import Job
 from .scheduler import default_workers
+from .tuning import script_of
 
 LIVE_RESULT_ROWS = 1_000_000
 COMMIT_EVERY = "10s"
@@ -39,6 +42,7 @@ def run(
     latency: DurationLike | None = None,
     commit_every: DurationLike | None = None,
     clock: Clock | None = None,
+    changes: pl.DataFrame | None = None,
     register: bool = True,
 ) -> Job:
     """Start a job over the part of a graph that `outputs` need, and return at once.
@@ -46,12 +50,13 @@ def run(
     `outputs` are node ids or side outputs; those that are no sink are kept in memory for `result()`. A job of the same
     name is stopped first. `latency` is what a row may take to get through: a duration, or `"throughput"` for batches as
     large as may be; by default throughput for bounded input and 50 ms for live input. `commit_every` is how often a
-    live job makes written rows visible.
+    live job makes written rows visible. `changes` are those of params that `Job.changes` recorded, to be replayed.
     """
     graph = graph.upstream(outputs)
     bounded = all(graph.edge(ref).bounded for ref in outputs)
     graph, results = _with_results(graph, outputs, bounded)
     planned = plan(graph)
+    script = script_of(planned, changes)
     job_name = _name(name, outputs)
     with _registry:
         if register and job_name in _jobs:
@@ -66,6 +71,7 @@ def run(
             clock=clock or SystemClock(),
             pace=_pace(planned, latency, bounded),
             commit_every=None if bounded else _positive_us(commit_every or COMMIT_EVERY, "commit_every"),
+            changes=script,
         )
         _running.add(job)
         if register:

@@ -57,6 +57,7 @@ def reading(stage: Stage, now: float, newest: int | None) -> NodeReading:
         stateful=isinstance(stage.plan.nodes[-1], node.Aggregate),
         counters=stage.own_counters(),
         swaps=tuple(stage.swaps),
+        changes=tuple(stage.tuning.changes) if stage.tuning is not None else (),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from .. import parameters
 from ..errors import JobError, JobStopped, StageFailed
 from ..interrupts import HeldBack
 from ..runtime.journal import WARNING, Journal
@@ -19,6 +20,7 @@ from ..runtime.packet import Packet
 from ..runtime.sink import SinkDriver
 from ..types import Clock, End, Side
 from .stage import Done, Stage, Work
+from .tuning import tell
 
 STACK_BYTES = 8 << 20
 """Guest code needs at least 2 MiB of stack."""
@@ -160,6 +162,7 @@ class Scheduler:
             self.on_end()
 
     def _loop(self) -> None:
+        parameters.guard()
         done: Done | None = None
         work: Work | None = None
         while True:
@@ -235,9 +238,11 @@ class Scheduler:
             return self._begin(Work(stage, self._ticket(stage)), now)
         if port is None or not room:
             return None
+        operator, changes = stage.tune(port, self.clock.now()) if stage.tuning is not None else (None, ())
         packets = stage.take(port, self.pace.turn if stage.several else 1)
         stage.counters.batches_in += sum(packet.rows > 0 for packet in packets)
-        return self._begin(Work(stage, self._ticket(stage), packets, port), now)
+        work = Work(stage, self._ticket(stage), packets, port, operator=operator, changes=changes)
+        return self._begin(work, now)
 
     def _take_poll(self, stage: Stage, now: float) -> Work | None:
         once = self.paused and not self.draining
@@ -278,6 +283,7 @@ class Scheduler:
             return Done([])
         host = stage.host
         assert host is not None
+        tell(self.name, self.journal, work.changes)
         out = [] if work.packets else list(host.tick())
         left = 0
         for place, packet in enumerate(work.packets):
@@ -285,7 +291,7 @@ class Scheduler:
                 left = sum(each.rows for each in work.packets[place:])
                 break
             work.at = place
-            out += host.feed(packet, work.port)
+            out += host.feed(packet, work.port, work.operator)
         if stage.parallel:
             return Done(out, rows_in=work.rows, given_up=left, watermark=host.watermark)
         operator = host.operator

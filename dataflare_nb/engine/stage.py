@@ -17,10 +17,12 @@ from ..runtime.host import Host
 from ..runtime.metrics import Counters, Histogram, Shares
 from ..runtime.packet import Packet
 from ..runtime.plan import StagePlan
-from ..runtime.probe import Swap
+from ..runtime.probe import Change, Swap
 from ..runtime.sink import SinkDriver
 from ..runtime.source import SourceDriver
-from ..types import NEVER, End, EventTime, Side, Watermark
+from ..types import NEVER, End, EventTime, Operator, Side, Watermark
+from .tap import Tap
+from .tuning import Tuning
 
 SAMPLE_ROWS = 200
 
@@ -37,6 +39,9 @@ class Work:
     sequence: int
     packets: tuple[Packet, ...] = ()
     port: int = 0
+    operator: Operator | None = None
+    """What works on it instead of the stage's operator: the same with the values that its params have by now."""
+    changes: tuple[Change, ...] = ()
     at: int = 0
     polled: int = 0
     once: bool = False
@@ -138,6 +143,8 @@ class Stage:
     visited: Work | None = None
     """Somebody looks into the stage or changes it; no work is taken on meanwhile."""
     swaps: list[Swap] = field(default_factory=list)
+    tuning: Tuning | None = None
+    taps: dict[str, tuple[Tap, ...]] = field(default_factory=dict)
     ended: bool = False
 
     @property
@@ -185,6 +192,22 @@ class Stage:
             packets.append(channel.take())
             self._note(coming, port)
         return tuple(packets)
+
+    @property
+    def row(self) -> int:
+        """The next row of its input that will be taken."""
+        return self.counters.rows_in - sum(channel.rows for channel in self.inputs)
+
+    def tune(self, port: int, now: EventTime) -> tuple[Operator | None, tuple[Change, ...]]:
+        """Return what is to work on the oldest packet of a port, which is cut where a param changes."""
+        coming = self.inputs[port].peek()
+        if self.tuning is None or self.host is None or coming is None or not coming.rows:
+            return None, ()
+        most = self.tuning.most(self.row, coming.rows)
+        if most < coming.rows:
+            self.inputs[port].cut(most)
+        operator, changes = self.tuning.operator(self.host.operator, self.row, now)
+        return operator, tuple(changes)
 
     def _note(self, packet: Packet, port: int) -> None:
         match packet.message:
@@ -253,9 +276,14 @@ class Stage:
         """Keep a few rows of each output for `peek`."""
         match packet.message:
             case pl.DataFrame() as batch if batch.height:
-                self._keep("main", batch)
+                tag = "main"
             case Side(tag, batch):
-                self._keep(tag, batch)
+                pass
+            case _:
+                return
+        self._keep(tag, batch)
+        for tap in self.taps.get(tag, ()):
+            tap.put(batch)
 
     def _keep(self, tag: str, batch: pl.DataFrame) -> None:
         tail = batch.tail(SAMPLE_ROWS)
@@ -265,6 +293,7 @@ class Stage:
 
     def forget(self) -> None:
         """Let go of the rows that an ended job still holds: samples become small copies, queues keep their counts."""
+        self.taps.clear()
         self.sample = {tag: _copied(frame) for tag, frame in self.sample.items()}
         for channel in self.inputs:
             channel.forget()

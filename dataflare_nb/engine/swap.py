@@ -39,7 +39,7 @@ def swap(job: str, graph: Graph, stage: Stage, new: Any, scheduler: Scheduler, *
             if scheduler.ended or scheduler.stopping or scheduler.error is not None or stage.ended:
                 raise JobStopped(f"job {job} has ended at stage `{item.id}`, so nothing can be swapped there")
             old, stage.host.operator = stage.host.operator, fresh
-            row = stage.counters.rows_in - sum(channel.rows for channel in stage.inputs)
+            row = stage.row
             before = stage.swaps[-1].after if stage.swaps else _told(graph.blobs[_key(item)])
             done = Swap(item.id, before, _told(blob), row, scheduler.clock.now())
             stage.swaps.append(done)

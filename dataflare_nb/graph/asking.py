@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from ..errors import BadOption, GraphError, UnknownColumn, WrongType, listing, nearest
+from ..errors import BadOption, GraphError, GraphFormat, UnknownColumn, WrongType, listing, nearest
 from ..expr import Expr
 from ..types import Schema
 from . import node
@@ -124,6 +124,19 @@ def refuse_reserved(item: node.AnyNode, schema: Schema, before: Schema) -> None:
     for name in schema:
         if name.startswith(RESERVED_PREFIX) and name not in before:
             raise BadOption(f"{at(item)} makes `{name}`; names that start with two underscores are ours")
+
+
+def require_params(item: node.AnyNode, stored: Expr) -> None:
+    """Refuse an expression whose params the node does not know, or knows by another type."""
+    known = {spec.name: spec.dtype for spec in node.params_of(item)}
+    for name, found in stored.params.items():
+        if name not in known:
+            raise GraphFormat(f"{at(item)} has `{stored.readable}`, and does not say what the param `{name}` is")
+        if known[name] != found.dtype:
+            raise WrongType(
+                f"{at(item)} has `{stored.readable}`, written when the param `{name}` was {found.dtype}; it is "
+                f"{known[name]} now, so write the expression again"
+            )
 
 
 def output_names(expr: pl.Expr, schema: Schema) -> list[str]:

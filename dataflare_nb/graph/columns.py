@@ -9,22 +9,36 @@ import polars as pl
 
 from .. import dtypes
 from ..errors import BadOption, GraphFormat, UnwindowedAggregate, WrongType, listing
-from ..expr import Expr, changes_height, expand, row_fault
+from ..expr import Expr, Setting, changes_height, expand, row_fault
 from ..types import Schema
 from . import node
-from .asking import ask, at, gives_one, output_names, refuse_reserved, require_columns, require_match
+from .asking import (
+    ask,
+    at,
+    gives_one,
+    output_names,
+    refuse_reserved,
+    require_columns,
+    require_match,
+    require_params,
+)
 from .schema import Edge, carry
 
 
-def apply(item: node.AnyNode, frame: pl.LazyFrame, blobs: Mapping[str, Any]) -> pl.LazyFrame:
-    """Return `frame` with a column node's work added: the one meaning of these nodes, used to check and to run."""
+def apply(
+    item: node.AnyNode, frame: pl.LazyFrame, blobs: Mapping[str, Any], settings: tuple[Setting, ...] = ()
+) -> pl.LazyFrame:
+    """Return `frame` with a column node's work added: the one meaning of these nodes, used to check and to run.
+
+    Params have the values of `settings`, else those that they begin with.
+    """
     match item:
         case node.Select(exprs=exprs):
-            return frame.select(*(e.load(blobs) for e in exprs))
+            return frame.select(*(e.load(blobs, settings) for e in exprs))
         case node.WithColumns(exprs=exprs):
-            return frame.with_columns(*(e.load(blobs) for e in exprs))
+            return frame.with_columns(*(e.load(blobs, settings) for e in exprs))
         case node.Filter(exprs=exprs):
-            return frame.filter(*(e.load(blobs) for e in exprs))
+            return frame.filter(*(e.load(blobs, settings) for e in exprs))
         case node.Drop(columns=columns):
             return frame.drop(columns)
         case node.Rename(columns=mapping):
@@ -45,6 +59,7 @@ def column_step(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edg
     exprs = getattr(item, "exprs", ())
     loaded = [_loaded(item, stored, blobs) for stored in exprs]
     for stored, expr in zip(exprs, loaded, strict=True):
+        require_params(item, stored)
         require_match(item, stored, expr, edge.schema)
         _refuse_other_rows(item, stored, expr, edge.schema)
     names: Iterable[str] = getattr(item, "columns", ())

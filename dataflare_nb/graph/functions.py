@@ -34,9 +34,11 @@ def udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     if not hasattr(kernel, "facts"):
         raise GraphFormat(f"{at(item)}: the blob `{item.udf}` is no compiled @udf")
     require_columns(item, item.args, edge.schema)
-    if len(item.args) != len(kernel.facts.params):
-        raise GraphFormat(f"{at(item)} passes {len(item.args)} columns; the function has {len(kernel.facts.params)}")
-    wrong = kernel.mismatch(item.args, edge.schema)
+    settings = item.settings or {}
+    given = len(item.args) + len(settings)
+    if given != len(kernel.facts.params) or not settings.keys() <= {slot.name for slot in kernel.facts.params}:
+        raise GraphFormat(f"{at(item)} passes {given} columns; the function has {len(kernel.facts.params)}")
+    wrong = _unfitting(item, kernel) or kernel.mismatch(item.args, edge.schema, set(settings))
     if wrong is not None:
         raise WrongType(f"{at(item)} passes {wrong}")
     invalid = Schema({**edge.schema, "reason": pl.String()})
@@ -48,6 +50,19 @@ def udf(item: node.Udf, edge: Edge, blobs: Mapping[str, Any]) -> Edge:
     refuse_reserved(item, schema, edge.schema)
     kept = {name: name for name in edge.schema if name not in made}
     return replace(carry(edge, schema, kept, at(item)), sides=sides)
+
+
+def _unfitting(item: node.Udf, kernel: Any) -> str | None:
+    """Return which param cannot be given to the function."""
+    known = {spec.name: spec for spec in node.params_of(item)}
+    for slot in kernel.facts.params:
+        if (name := (item.settings or {}).get(slot.name)) is None:
+            continue
+        if name not in known:
+            raise GraphFormat(f"{at(item)} does not say what the param `{name}` is")
+        if not kernel.takes(slot, known[name].polars):
+            return f"the param `{name}`, which is {known[name].dtype}, as `{slot}` of {kernel.facts.name}"
+    return None
 
 
 def _opaque(item: node.AnyNode, edge: Edge, schema: Schema) -> Edge:

@@ -12,6 +12,7 @@ import polars as pl
 
 from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, WrongType, listing, nearest, shown
 from . import node
+from .asking import at
 from .edges import edge_of
 from .node import NAME_PATTERN, AnyNode, split_ref
 from .schema import Edge
@@ -58,6 +59,7 @@ class Graph:
         if item.id in self.nodes:
             self._refuse_other(item)
             return Graph(self.nodes, all_blobs, self.edges), item.id
+        self._refuse_other_params(item)
         edge = edge_of(item, [self.edge(ref) for ref in item.inputs], all_blobs)
         graph = Graph({**self.nodes, item.id: item}, all_blobs, {**self.edges, item.id: edge})
         return graph, item.id
@@ -67,6 +69,8 @@ class Graph:
         for node_id, item in other.nodes.items():
             if node_id in self.nodes:
                 self._refuse_other(item)
+            else:
+                self._refuse_other_params(item)
         # What is in both keeps its place, so that inputs stay before what reads them.
         return Graph(
             {**self.nodes, **{key: item for key, item in other.nodes.items() if key not in self.nodes}},
@@ -83,6 +87,16 @@ class Graph:
     def _refuse_other(self, item: AnyNode) -> None:
         if _what(self.nodes[item.id]) != _what(item):
             raise BadOption(f"two different stages are named `{item.id}`; give one of them another name")
+
+    def _refuse_other_params(self, item: AnyNode) -> None:
+        for spec in node.params_of(item):
+            for other in self.nodes.values():
+                for known in node.params_of(other):
+                    if known.name == spec.name and known.dtype != spec.dtype:
+                        raise WrongType(
+                            f"{at(item)} reads the param `{spec.name}`, which is {spec.dtype} there and {known.dtype} "
+                            f"in {at(other)}; write that step again, or give one of them another name"
+                        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):

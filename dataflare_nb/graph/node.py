@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from ..expr import Expr
+from ..parameters import ParamSpec
 from ..windows import Duration, EarlySpec, WindowSpec
 
 Options: TypeAlias = dict[str, Any]
@@ -43,6 +44,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", forbid_unk
         return self.kind
 
 
+class Tunable(Node, frozen=True, kw_only=True):
+    """A node that may read params; each batch is worked on with one value of each."""
+
+    params: tuple[ParamSpec, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
 class Read(Node, frozen=True, kw_only=True, tag="read"):
     """A source: a registered name and its options. `schema` is what it gives."""
 
@@ -71,21 +78,21 @@ class EventTime(Node, frozen=True, kw_only=True, tag="event_time"):
         return f"event time {self.column}{behind}"
 
 
-class Select(Node, frozen=True, kw_only=True, tag="select"):
+class Select(Tunable, frozen=True, kw_only=True, tag="select"):
     exprs: tuple[Expr, ...]
 
     def label(self) -> str:
         return f"select {_texts(self.exprs)}"
 
 
-class WithColumns(Node, frozen=True, kw_only=True, tag="with_columns"):
+class WithColumns(Tunable, frozen=True, kw_only=True, tag="with_columns"):
     exprs: tuple[Expr, ...]
 
     def label(self) -> str:
         return f"with {_texts(self.exprs)}"
 
 
-class Filter(Node, frozen=True, kw_only=True, tag="filter"):
+class Filter(Tunable, frozen=True, kw_only=True, tag="filter"):
     exprs: tuple[Expr, ...]
 
     def label(self) -> str:
@@ -128,7 +135,7 @@ class Unnest(Node, frozen=True, kw_only=True, tag="unnest"):
         return f"unnest {', '.join(self.columns)}"
 
 
-class MapBatches(Node, frozen=True, kw_only=True, tag="map_batches"):
+class MapBatches(Tunable, frozen=True, kw_only=True, tag="map_batches"):
     """A Python function from frame to frame; `function` is the key of a blob."""
 
     function: str
@@ -138,11 +145,11 @@ class MapBatches(Node, frozen=True, kw_only=True, tag="map_batches"):
         return f"map {self.function.partition('-')[0]}"
 
 
-class Udf(Node, frozen=True, kw_only=True, tag="udf"):
+class Udf(Tunable, frozen=True, kw_only=True, tag="udf"):
     """A Python function compiled to WebAssembly, run over columns.
 
     Its result is the column `output`, or the columns `outputs`, one for each field; with neither, the rows stay
-    for which it is true.
+    for which it is true. `settings` says which of its parameters are params; `args` are the columns for the others.
     """
 
     udf: str
@@ -150,9 +157,11 @@ class Udf(Node, frozen=True, kw_only=True, tag="udf"):
     output: str | None
     outputs: tuple[str, ...] = ()
     on_error: Literal["fail", "null", "dead_letter"] = "fail"
+    settings: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
     def label(self) -> str:
-        call = f"{self.udf.rpartition('-')[0]}({', '.join(self.args)})"
+        given = [*self.args, *(f"{key}={name}" for key, name in (self.settings or {}).items())]
+        call = f"{self.udf.rpartition('-')[0]}({', '.join(given)})"
         made = ", ".join(self.outputs) or self.output
         return f"{made} = {call}" if made else f"filter {call}"
 
@@ -258,6 +267,12 @@ AnyNode: TypeAlias = (
 
 COLUMN_NODES = (Select, WithColumns, Filter, Drop, Rename, Cast, Explode, Unnest)
 """Nodes that are one call on a LazyFrame and look at one row at a time; neighbours are fused."""
+
+
+def params_of(item: Node) -> tuple[ParamSpec, ...]:
+    """Return the params that a node reads."""
+    found = getattr(item, "params", msgspec.UNSET)
+    return found if found is not msgspec.UNSET else ()
 
 
 def split_ref(ref: str) -> tuple[str, str]:

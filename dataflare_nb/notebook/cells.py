@@ -11,10 +11,10 @@ MOST_BYTES = 100_000
 _MOST_ITEMS = 100
 
 
-def table(frame: pl.DataFrame) -> dict[str, Any]:
+def table(frame: pl.DataFrame, most: int = MOST_ROWS) -> dict[str, Any]:
     """Return the columns with their types and summaries, and the newest rows, at most 50 and at most 100 kB of them."""
     shown = frame.select(frame.columns[:MOST_COLUMNS])
-    texts = [_texts(column) for column in shown.tail(MOST_ROWS)]
+    texts = [_texts(column) for column in shown.tail(most)]
     columns = [{"name": _cut(s.name), "dtype": _cut(str(s.dtype)), "summary": _summary(s)} for s in shown]
     rows: list[list[str | None]] = [list(row) for row in zip(*texts, strict=True)]
     return {"columns": columns, "rows": _bearable(rows)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..expr import Setting
 from ..graph.columns import apply
 from ..graph.node import AnyNode
 from ..types import Batch, Output
@@ -18,14 +19,19 @@ class Columns(BaseOperator):
 
     parallel = True
 
-    def __init__(self, nodes: Sequence[AnyNode], blobs: Mapping[str, Any]) -> None:
+    def __init__(self, nodes: Sequence[AnyNode], blobs: Mapping[str, Any], settings: tuple[Setting, ...] = ()) -> None:
         self._nodes = nodes
         self._blobs = blobs
+        self._settings = settings
+
+    def tuned(self, settings: tuple[Setting, ...]) -> Columns:
+        """Return the same with other values of its params."""
+        return Columns(self._nodes, self._blobs, settings)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
         frame = batch.lazy()
         for node in self._nodes:
-            frame = apply(node, frame, self._blobs)
+            frame = apply(node, frame, self._blobs, self._settings)
         # On large batches the streaming engine works piece by piece in the cache; on small ones it only costs more.
         yield frame.collect(engine="streaming" if batch.height >= _LARGE else "in-memory")
 

@@ -7,19 +7,39 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from ..errors import WrongType, listing
+from ..expr import Setting
+from ..parameters import bound
 from ..types import Batch, Output, Schema
 from .operator import BaseOperator
 
 
 class MapBatches(BaseOperator):
-    """Call `function(frame) -> frame` on each batch, one at a time and in order, and hold it to its schema."""
+    """Call `function(frame) -> frame` on each batch, one at a time and in order, and hold it to its schema.
 
-    def __init__(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Schema) -> None:
+    `settings` are the params that the function reads, with the values that it is to see.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[pl.DataFrame], pl.DataFrame],
+        schema: Schema,
+        settings: tuple[Setting, ...] = (),
+    ) -> None:
         self._function = function
         self._schema = schema
+        self._values = {setting.name: setting.value for setting in settings}
+
+    def tuned(self, settings: tuple[Setting, ...]) -> MapBatches:
+        """Return the same with other values of its params."""
+        return MapBatches(self._function, self._schema, settings)
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
-        yield conform(self._function(batch), self._schema)
+        if not self._values:
+            yield conform(self._function(batch), self._schema)
+            return
+        with bound(self._values):
+            made = self._function(batch)
+        yield conform(made, self._schema)
 
 
 def conform(frame: object, schema: Schema) -> pl.DataFrame:

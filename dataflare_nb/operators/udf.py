@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import polars as pl
 
 from ..errors import BadOption, WrongType
+from ..expr import Setting
 from ..types import Batch, Context, Output, Schema
 from ..wasm.kernel import Kernel
 from ..wasm.kernel_pool import KernelPool
@@ -34,12 +36,14 @@ class UdfStage(BaseOperator):
         outputs: Sequence[str] = (),
         mode: Literal["column", "filter"] = "column",
         on_error: OnUdfError = "fail",
+        settings: Mapping[str, Setting] | None = None,
     ) -> None:
         check_on_error(on_error, UDF_POLICIES)
         facts = kernel.facts
         if mode == "filter" and (facts.record or facts.outputs[0].type != "bool"):
             raise WrongType(f"filter with {facts.name}: it returns {facts.returns}, and a filter needs bool")
-        if len(args) != len(facts.params):
+        self._settings = dict(settings or {})
+        if len(args) + len(self._settings) != len(facts.params):
             raise BadOption(f"{facts.name} takes {len(facts.params)} columns and was given {len(args)}")
         if outputs and len(outputs) != len(facts.outputs):
             raise BadOption(f"{facts.name} gives {len(facts.outputs)} columns and was given {len(outputs)} names")
@@ -54,10 +58,17 @@ class UdfStage(BaseOperator):
         """Return the schema after this stage, or say which column does not fit."""
         facts = self._kernel.facts
         check_columns(facts.name, self._args, input_schema)
-        wrong = self._kernel.mismatch(self._args, input_schema)
+        wrong = self._kernel.mismatch(self._args, input_schema, self._settings)
         if wrong is not None:
             raise WrongType(f"{facts.name} is given {wrong}")
         return pl.Schema({**input_schema, **self._kernel.columns(self._output, self._outputs)})
+
+    def tuned(self, settings: tuple[Setting, ...]) -> UdfStage:
+        """Return the same with other values of its params. Both work with the same instances."""
+        values = {setting.name: setting for setting in settings}
+        other = copy.copy(self)
+        other._settings = {slot: values[setting.name] for slot, setting in self._settings.items()}
+        return other
 
     def open(self, ctx: Context) -> None:
         super().open(ctx)
@@ -65,7 +76,7 @@ class UdfStage(BaseOperator):
 
     def process(self, batch: Batch, port: int = 0) -> Iterable[Output]:
         pool = self._pool = self._pool or KernelPool(self._kernel)
-        columns = [batch.get_column(name) for name in self._args]
+        columns = self._columns(batch)
         if self._on_error == "fail":
             yield self._with(batch, pool.columns(columns))
             return
@@ -79,6 +90,15 @@ class UdfStage(BaseOperator):
             yield self._with(batch.filter(fine), [column.filter(fine) for column in found.columns])
             bad = found.failed.filter(~fine)
             yield invalid(batch.filter(~fine), pool.reasons(bad))
+
+    def _columns(self, batch: Batch) -> list[pl.Series]:
+        columns = [batch.get_column(name) for name in self._args]
+        if self._settings:
+            for place, slot in enumerate(self._kernel.facts.params):
+                if (setting := self._settings.get(slot.name)) is not None:
+                    value = pl.Series(setting.name, [setting.value], dtype=slot.dtype)
+                    columns.insert(place, value.new_from_index(0, batch.height))
+        return columns
 
     def interrupt(self) -> None:
         if self._pool is not None:

@@ -61,6 +61,13 @@ class Channel:
         self.bytes -= packet.bytes
         return packet
 
+    def cut(self, rows: int) -> None:
+        """Cut the oldest packet, so that one of so many rows comes before the rest of it."""
+        whole = self._packets.popleft()
+        head, rest = whole.cut(rows)
+        self._packets.extendleft((rest, head))
+        self.bytes += head.bytes + rest.bytes - whole.bytes
+
     def peek(self) -> Packet | None:
         """Return the oldest packet, and leave it."""
         return self._packets[0] if self._packets else None

@@ -55,14 +55,17 @@ class Host:
         with self._counting:
             self.counters[name] = self.counters.get(name, 0) + by
 
-    def feed(self, packet: Packet, port: int = 0) -> Iterator[Packet]:
-        """Take one packet and yield what follows from it."""
+    def feed(self, packet: Packet, port: int = 0, operator: Operator | None = None) -> Iterator[Packet]:
+        """Take one packet and yield what follows from it.
+
+        A transparent host lets another operator do the work if it is given one, as a batch has its own with params.
+        """
         if self._ports > 1:
             if isinstance(packet.message, End) and not packet.split:
                 self._open_ports.discard(port)
             packet = packet.carrying(packet.message, (port, *packet.split))
         if self.transparent:
-            yield from self._pass(packet)
+            yield from self._pass(packet, operator or self.operator)
             if self._ports > 1 and not self._open_ports:
                 yield packet.carrying(End(), WHOLE)
             return
@@ -124,10 +127,10 @@ class Host:
         self._inputs.restore(time["inputs"])
         self.operator.restore(states)
 
-    def _pass(self, packet: Packet) -> Iterator[Packet]:
+    def _pass(self, packet: Packet, operator: Operator) -> Iterator[Packet]:
         match packet.message:
             case pl.DataFrame() as batch:
-                yield from (packet.carrying(out) for out in self.operator.process(batch))
+                yield from (packet.carrying(out) for out in operator.process(batch))
             case Watermark(time) if packet.split == WHOLE:
                 self._watermark = max(self._watermark, time)
                 yield packet

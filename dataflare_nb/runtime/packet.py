@@ -31,3 +31,8 @@ class Packet:
     def carrying(self, message: Message | Side, split: Split | None = None) -> Packet:
         """Return another message with the same history."""
         return Packet(message, self.split if split is None else split, self.born, self.origin)
+
+    def cut(self, rows: int) -> tuple[Packet, Packet]:
+        """Return a batch as two: the first rows, and the rest. Both say where the whole began."""
+        assert isinstance(self.message, pl.DataFrame)
+        return self.carrying(self.message.head(rows)), self.carrying(self.message.slice(rows))

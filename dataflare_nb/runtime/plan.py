@@ -11,6 +11,7 @@ import polars as pl
 from .. import dtypes
 from ..connectors.registry import make_sink, make_source
 from ..errors import BadOption, GraphError, listing
+from ..expr import Setting
 from ..graph import Graph, node
 from ..graph.aggregation import aggregation, holds
 from ..graph.asking import RESERVED_PREFIX
@@ -243,7 +244,8 @@ def _operator(graph: Graph, draft: _Draft) -> Callable[[], Operator]:
         case node.Aggregate():
             return lambda: _window_operator(graph, last, edge)
         case node.MapBatches(function=key, schema=schema):
-            return lambda: MapBatches(blobs[key], dtypes.from_json(schema))
+            settings = tuple(_first(last).values())
+            return lambda: MapBatches(blobs[key], dtypes.from_json(schema), settings)
         case node.Udf(udf=key) | node.Wasm(plugin=key):
             return lambda: guest(last, blobs[key])
         case node.Union():
@@ -258,7 +260,16 @@ def guest(item: node.Udf | node.Wasm, blob: Any) -> Guest:
     if isinstance(item, node.Wasm):
         return WasmStage(blob, columns=item.columns or (), output=item.output, on_error=item.on_error)
     mode: Literal["column", "filter"] = "column" if item.outputs or item.output else "filter"
-    return UdfStage(blob, item.args, item.output, outputs=item.outputs, mode=mode, on_error=item.on_error)
+    first = _first(item)
+    settings = {slot: first[name] for slot, name in (item.settings or {}).items()}
+    return UdfStage(
+        blob, item.args, item.output, outputs=item.outputs, mode=mode, on_error=item.on_error, settings=settings
+    )
+
+
+def _first(item: AnyNode) -> dict[str, Setting]:
+    """Return the values that a node's params begin with."""
+    return {spec.name: spec.setting(spec.value) for spec in node.params_of(item)}
 
 
 def _aggregation(graph: Graph, item: node.Aggregate, edge: Edge) -> Aggregation:

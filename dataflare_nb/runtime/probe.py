@@ -8,6 +8,7 @@ from typing import Protocol
 
 import polars as pl
 
+from ..parameters import Value, written
 from ..types import Batch, EventTime
 from .channel import ChannelStats
 from .journal import LogLine
@@ -27,6 +28,18 @@ class Swap:
     before: str
     after: str
     row: int
+    at: EventTime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A param that a running stage has with another value. `row` is the first row of its input that felt it."""
+
+    param: str
+    stage: str
+    row: int
+    old: Value
+    new: Value
     at: EventTime
 
 
@@ -61,6 +74,7 @@ class NodeReading:
     stateful: bool
     counters: Mapping[str, int] = field(default_factory=dict)
     swaps: tuple[Swap, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +220,15 @@ def swaps(reading: Reading) -> pl.DataFrame:
     found = [swap for node in reading.nodes.values() for swap in node.swaps]
     rows = [(swap.stage, swap.before, swap.after, swap.row, swap.at) for swap in found]
     return pl.DataFrame(rows, schema=schema, orient="row").sort("at", maintain_order=True)
+
+
+def changes(reading: Reading) -> pl.DataFrame:
+    """Return one row for each change of a param in a stage, in the order in which they took effect.
+
+    The values are text, since one param is a number and the next a word.
+    """
+    texts, schema = dict.fromkeys(("old", "new"), pl.String()), {"param": pl.String(), "stage": pl.String()}
+    found = [change for node in reading.nodes.values() for change in node.changes]
+    rows = [(c.param, c.stage, c.row, written(c.old), written(c.new), c.at) for c in found]
+    columns = pl.Schema({**schema, "row": pl.Int64(), **texts, "at": pl.Datetime("us")})
+    return pl.DataFrame(rows, schema=columns, orient="row").sort("at", maintain_order=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import UdfError
+from ..parameters import Param
 from . import builtin_calls  # noqa: F401 - it registers what it compiles
 from .arithmetic import Arithmetic
 from .calling import Calls
@@ -251,6 +252,12 @@ class Expressions(Calls, Comparisons, Arithmetic):
             return timed
         if type(found) is tuple:
             return self.record([self.known(part, node) for part in found], node)
+        if isinstance(found, Param):
+            raise self.source.error(
+                node,
+                f"`{ast.unparse(node)}` is a param, which may change; let the function have a parameter for it and "
+                f"pass it as an argument: {self.source.tree.name}(..., {found.spec.name})",
+            )
         raise self.source.error(
             node,
             f"`{ast.unparse(node)}` is {type(found).__name__}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,14 +134,22 @@ class Kernel:
             return f"line {site.line} of {site.function}"
         return f"{self.origin[0]}, line {self.origin[1] + site.line - 1}"
 
-    def mismatch(self, columns: Sequence[str], schema: Mapping[str, pl.DataType]) -> str | None:
-        """Return which column cannot be its parameter, and what to do with it."""
-        for column, slot in zip(columns, self.facts.params, strict=True):
+    def mismatch(
+        self, columns: Sequence[str], schema: Mapping[str, pl.DataType], without: Container[str] = ()
+    ) -> str | None:
+        """Return which column cannot be its parameter, and what to do with it; some are given no column."""
+        slots = [slot for slot in self.facts.params if slot.name not in without]
+        for column, slot in zip(columns, slots, strict=True):
             dtype = schema[column]
             if not accepts(slot.type, dtype):
                 way = advice(column, slot.type, dtype)
                 return f"`{column}`, a {dtype}, as `{slot}` of {self.facts.name}; {way}"
         return None
+
+    @staticmethod
+    def takes(slot: Slot, dtype: pl.DataType) -> bool:
+        """Tell whether a parameter can be given a column of that type."""
+        return accepts(slot.type, dtype)
 
     def columns(self, output: str | None, outputs: Sequence[str]) -> dict[str, pl.DataType]:
         """Return what a step makes of the result: the column `output`, or `outputs`, one for each field."""

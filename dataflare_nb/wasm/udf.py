@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, overload
 import polars as pl
 
 from ..errors import BadOption, UdfError, listing, nearest
+from ..parameters import Param
 from .apart import Apart
 from .columns import Slot
 from .kernel import Kernel
@@ -37,6 +38,8 @@ class UdfCall(Apart):
     args: tuple[str, ...]
     on_error: OnError = "fail"
     names: tuple[str, ...] = ()
+    settings: tuple[tuple[str, Param], ...] = ()
+    """Parameters that are given a param, with it; `args` are for the others."""
 
     def alias(self, *names: str) -> UdfCall:
         """Name the result: one name for a column (a struct, if there are fields), or one for each field."""
@@ -63,7 +66,8 @@ class UdfCall(Apart):
         return not self.udf.kernel.facts.record or len(self.names) == 1
 
     def __repr__(self) -> str:
-        return f"{self.udf.name}({', '.join(self.args)})"
+        given = [*self.args, *(f"{slot}={param.spec.name}" for slot, param in self.settings)]
+        return f"{self.udf.name}({', '.join(given)})"
 
 
 class Udf:
@@ -153,13 +157,22 @@ class Udf:
     def __call__(self, *args: Any, on_error: OnError | None = None, **named: Any) -> Any:
         """Describe a call on columns, or compute one on values."""
         given = self._given(args, named)
-        columns = {name: column for name, arg in given.items() if (column := _column(arg)) is not None}
+        settings = {name: arg for name, arg in given.items() if isinstance(arg, Param)}
+        columns = {
+            name: column for name, arg in given.items() if name not in settings and (column := _column(arg)) is not None
+        }
         if not columns:
+            for name, param in settings.items():
+                raise UdfError(
+                    f"{self._spelled()} is given the param `{param.spec.name}` as `{name}` and no column; "
+                    f"{param.spec.name}.value is its value by now"
+                )
             return self._computed(given)
-        bound = self.fix(**{name: arg for name, arg in given.items() if name not in columns})
+        bound = self.fix(**{name: arg for name, arg in given.items() if name not in columns | settings})
         policy = self.on_error if on_error is None else on_error
         _check_policy(policy)
-        return UdfCall(bound, tuple(columns[slot.name] for slot in bound.params), policy)
+        args = tuple(columns[slot.name] for slot in bound.params if slot.name in columns)
+        return UdfCall(bound, args, policy, settings=tuple(settings.items()))
 
     def fix(self, **values: Any) -> Udf:
         """Return the function with values for some parameters compiled in; defaults fill in what is left out."""

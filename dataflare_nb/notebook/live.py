@@ -1,0 +1,288 @@
+"""Tables and charts of running jobs: rows in, a bounded part kept, at most four pictures a second out."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+import weakref
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import polars as pl
+
+from ..errors import BadOption, UnknownColumn, WrongType, listing, nearest
+from ..graph.identity import identity
+from ..types import Schema
+from .change import ENDED
+from .display import _kernel, _publish, _wait_a_while, static
+from .keeping import Newest, Points
+from .saved import chart_html, chart_png, chart_text, table_html, table_text
+
+if TYPE_CHECKING:
+    from ..engine import Job
+    from ..engine.tap import Tap
+    from .live_view import LiveView
+
+INTERVAL = 0.25
+_MOST_TABLE = 500
+_naming = threading.Lock()
+_named: weakref.WeakValueDictionary[str, Live] = weakref.WeakValueDictionary()
+_counted: dict[tuple[str, str], tuple[int, int]] = {}
+
+
+class Live:
+    """What a table and a chart share: the job, a thread that folds in what came, and the way onto the page."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, rows_of: Any, name: str | None, workers: int | None) -> None:
+        self._places: list[str] = []
+        self._views: list[LiveView] = []
+        self._changed = self._over = False
+        self._folding = threading.Lock()
+        self._closed = threading.Event()
+        self._tap: Tap | None = None
+        if isinstance(rows_of, tuple):
+            self.job, stage = rows_of
+            self._stage, edge = self.job.edge(stage)
+            self._prepare(edge.schema, identity(self.job.graph, self._stage))
+            own_name = _name(self.kind, f"{self.job.name}_{self._stage}")
+            self._tap = self.job.tap(self._stage)
+        else:
+            self._stage = rows_of.head
+            self._prepare(rows_of.schema, identity(rows_of.graph, rows_of.head))
+            own_name = name or _name(self.kind, rows_of.head)
+            # A sink of its own, so that not a row is missed and nothing else is kept.
+            reader = rows_of.for_each_batch(lambda batch, _: self.add(batch))
+            self.job = reader.run(own_name, workers=workers)
+        with _naming:
+            before = _named.get(own_name)
+            _named[own_name] = self
+        if before is not None:
+            before.close()
+        self._thread = threading.Thread(target=self._run, name=f"dataflare:{self.job.name}:{self.kind}", daemon=True)
+        self._thread.start()
+
+    job: Job
+
+    # What a kind of display says
+
+    def _prepare(self, schema: Schema, identity: tuple[str, ...]) -> None:
+        raise NotImplementedError
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Take rows of the stage."""
+        raise NotImplementedError
+
+    def document(self) -> tuple[dict[str, Any], bytes]:
+        """Return what the page is told: words, and numbers as little-endian doubles."""
+        raise NotImplementedError
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what stays when the job has ended."""
+        raise NotImplementedError
+
+    # The thread
+
+    def _run(self) -> None:
+        while True:
+            ended = self.job.read().status in ENDED
+            self._fold()
+            if self._changed or ended:
+                self._changed = False
+                for view in list(self._views):
+                    view.show(last=ended)
+            if ended or self._closed.wait(INTERVAL):
+                break
+        if self._tap is not None:
+            self.job.untap(self._tap)
+        self._over = True
+        self._freeze()
+
+    def _fold(self) -> None:
+        with self._folding:
+            for batch in self._tap.take() if self._tap is not None else ():
+                self.add(batch)
+
+    def close(self) -> None:
+        """Show no more than there is by now. A job goes on."""
+        self._closed.set()
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Wait for the end of the job, until all its rows are in the display."""
+        self.job.wait(timeout)
+        self._thread.join(10)
+        return self
+
+    # Onto the page
+
+    def _ipython_display_(self) -> None:
+        if _kernel() is None:
+            raise NotImplementedError
+        if static():
+            _wait_a_while(self.job)
+            if self.job.read().status in ENDED:
+                self._thread.join(10)
+            _publish(*self.saved())
+            return
+        if self._over:
+            _publish(*self.saved())
+            return
+        try:
+            from .live_view import view_of
+        except ImportError:
+            _publish(*self.saved())
+            return
+        name, view = uuid.uuid4().hex, view_of(self)
+        self._views.append(view)
+        bundle = view._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        _publish({**(data or {}), "text/plain": repr(self)}, metadata, name)
+        self._places.append(name)
+        if self._over:
+            self._freeze()
+
+    def _freeze(self) -> None:
+        places, self._places = self._places, []
+        for name in places:
+            _publish(*self.saved(), name, update=True)
+        # What took their place is there; models would be kept as long as the kernel.
+        views, self._views = self._views, []
+        for view in views:
+            view.close()
+
+    def __repr__(self) -> str:
+        return str(self.saved()[0]["text/plain"])
+
+
+class Table(Live):
+    """The newest rows of a stage. `rows()` returns them as a frame."""
+
+    kind = "table"
+
+    def __init__(self, rows_of: Any, *, rows: int, name: str | None = None, workers: int | None = None) -> None:
+        if not 1 <= rows <= _MOST_TABLE:
+            raise BadOption(f"rows={rows}; between 1 and {_MOST_TABLE}")
+        self._most = rows
+        super().__init__(rows_of, name, workers)
+
+    def _prepare(self, schema: Schema, identity: tuple[str, ...]) -> None:
+        self._kept = Newest(schema, self._most, identity)
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Take rows of the stage."""
+        self._kept.add(batch)
+        self._changed = True
+
+    def rows(self) -> pl.DataFrame:
+        """Return the rows that are shown."""
+        self._fold()
+        return self._kept.rows()
+
+    def document(self) -> tuple[dict[str, Any], bytes]:
+        from .cells import table
+
+        return {**table(self.rows(), self._most), "came": self._kept.came, "title": self._title()}, b""
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        rows = self.rows()
+        return {
+            "text/plain": table_text(rows, self._title(), self._kept.came),
+            "text/html": table_html(rows, self._title(), self._kept.came),
+        }, {}
+
+    def _title(self) -> str:
+        return self._stage
+
+
+class Chart(Live):
+    """A column over another, line by line. `points()` returns what is drawn as a frame."""
+
+    kind = "chart"
+
+    def __init__(
+        self, rows_of: Any, *, x: str, y: str, by: str | None, name: str | None = None, workers: int | None = None
+    ) -> None:
+        self.x, self.y, self.by = x, y, by
+        super().__init__(rows_of, name, workers)
+
+    def _prepare(self, schema: Schema, identity: tuple[str, ...]) -> None:
+        for option, column in (("x", self.x), ("y", self.y), ("by", self.by)):
+            if column is not None and column not in schema:
+                raise UnknownColumn(f"{option}={column!r}; the stream has {listing(schema)}.{nearest(column, schema)}")
+        numbers = [name for name, dtype in schema.items() if _is_number(dtype)]
+        if not (_is_number(schema[self.x]) or schema[self.x].is_temporal()):
+            times = [name for name, dtype in schema.items() if dtype.is_temporal()]
+            raise WrongType(
+                f"x={self.x!r} is {schema[self.x]}; it is a number or a time, as {listing([*times, *numbers])}"
+            )
+        if not _is_number(schema[self.y]):
+            raise WrongType(f"y={self.y!r} is {schema[self.y]}; it is a number, as {listing(numbers)}")
+        self.temporal = schema[self.x].is_temporal()
+        # The identity of a point keeps its own name beside those of the picture.
+        self._identity = {name: f"id_{name}" for name in identity}
+        kinds = {self._identity[name]: schema[name] for name in identity}
+        self._kept = Points(list(kinds), Schema(kinds))
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Take rows of the stage."""
+        x = _milliseconds(self.x, batch.schema[self.x]) if self.temporal else pl.col(self.x).cast(pl.Float64)
+        series = pl.lit(self.y) if self.by is None else pl.col(self.by).cast(pl.String).fill_null("null")
+        own = {made: pl.col(name) for name, made in self._identity.items()}
+        self._kept.add(batch.select(series=series, x=x, y=pl.col(self.y).cast(pl.Float64), **own))
+        self._changed = True
+
+    def points(self) -> pl.DataFrame:
+        """Return what is drawn: series, x (milliseconds since 1970 if it is a time), y."""
+        self._fold()
+        return self._kept.points()
+
+    def document(self) -> tuple[dict[str, Any], bytes]:
+        points = self.points()
+        lines = [{"name": name, "n": group.height} for (name,), group in points.group_by("series", maintain_order=True)]
+        words = {"series": lines, "x": self.x, "y": self.y, "by": self.by or "", "time": self.temporal}
+        numbers = pl.concat([points["x"], points["y"]]).to_numpy().tobytes() if points.height else b""
+        return {**words, "came": self._kept.came, "note": self._kept.left_out, "title": self._stage}, numbers
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        points = self.points()
+        text = chart_text(self, points, self._kept.came, self._kept.left_out)
+        data: dict[str, Any] = {"text/plain": text}
+        try:
+            png, width, height = chart_png(self, points)
+        except ImportError:
+            return {**data, "text/html": chart_html(text)}, {}
+        data["image/png"] = b64encode(png).decode()
+        return data, {"image/png": {"width": width, "height": height}}
+
+
+def _is_number(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean
+
+
+def _milliseconds(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    match dtype:
+        case pl.Date():
+            return column.cast(pl.Int32).cast(pl.Float64) * 86_400_000.0
+        case pl.Time():
+            return column.cast(pl.Int64).cast(pl.Float64) / 1e6
+        case pl.Datetime() | pl.Duration():
+            return column.to_physical().cast(pl.Float64) / {"ms": 1.0, "us": 1e3, "ns": 1e6}[dtype.time_unit]
+        case _:
+            return column.cast(pl.Float64)
+
+
+def _name(kind: str, head: str) -> str:
+    """Name a job after the cell that it is started in, so that running the cell again replaces it."""
+    shell = _kernel()
+    cell = shell.get_parent().get("metadata", {}).get("cellId") if shell is not None else None
+    if not cell:
+        return f"{kind}_{head.replace('.', '_')}"[:64]
+    with _naming:
+        run, number = _counted.get((cell, kind), (-1, 0))
+        number = number + 1 if run == shell.execution_count else 1
+        _counted[cell, kind] = (shell.execution_count, number)
+    short = hashlib.sha256(str(cell).encode()).hexdigest()[:8]
+    return f"{kind}_{short}" if number == 1 else f"{kind}_{short}_{number}"

@@ -1,0 +1,89 @@
+"""The widget of a live table or chart: one model, newest wins, and no more than the page paints."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+if TYPE_CHECKING:
+    from .live import Live
+
+STATIC = Path(__file__).parent / "static"
+_PATIENCE, _RATE = 2.0, 200_000
+"""Seconds that a page is waited for, and bytes per second that it is sent."""
+
+
+class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
+    """Sends what changed when the page has painted what it had."""
+
+    _css = STATIC / "live.css"
+    ended = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, live: Live) -> None:
+        self._live = weakref.ref(live)
+        self._door = threading.RLock()
+        self._sent = self._painted = 0
+        self._when = self._bytes = 0.0
+        self._waiting = True
+        super().__init__()
+        self.on_msg(self._hear)
+
+    def open(self) -> None:
+        """Open the comm, and let messages come in while a cell blocks, as a dashboard does."""
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
+
+    def show(self, *, last: bool = False) -> None:
+        """Send what there is, if the page can take it; else as soon as it can."""
+        live = self._live()
+        now = time.monotonic()
+        with self._door:
+            behind = self._painted < self._sent and now - self._when < _PATIENCE
+            if live is None or ((behind or now - self._when < self._bytes / _RATE) and not last):
+                self._waiting = True
+                return
+            words, numbers = live.document()
+            self._sent, self._when, self._waiting = self._sent + 1, now, False
+            self._bytes = len(numbers) + len(str(words))
+            self.send({"t": "show", "seq": self._sent, **words}, buffers=[numbers])
+        if last:
+            self.ended = True
+
+    def _hear(self, _: Any, said: Any, __: Any) -> None:
+        match said:
+            case {"t": "hello"}:
+                with self._door:
+                    self._painted, self._bytes = self._sent, 0.0
+                self.show()
+            case {"t": "ack", "seq": int(seq)}:
+                with self._door:
+                    self._painted = max(self._painted, seq)
+                    due = self._waiting and time.monotonic() - self._when >= 0.25
+                if due:
+                    self.show()
+            case _:
+                pass
+
+
+class TableView(LiveView):
+    """The page of a table."""
+
+    _esm = STATIC / "live_table.js"
+
+
+class ChartView(LiveView):
+    """The page of a chart."""
+
+    _esm = STATIC / "live_chart.js"
+
+
+def view_of(live: Live) -> LiveView:
+    """Return a view for it."""
+    return {"table": TableView, "chart": ChartView}[live.kind](live)

@@ -1,0 +1,102 @@
+"""What stays of a table or chart in a saved notebook: a table, a picture, text. The same rows give the same bytes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import io
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from .cells import table
+
+if TYPE_CHECKING:
+    from .live import Chart
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#5C5C5C", "#8E4585")
+STYLES = ("-", "--", "-.", ":")
+_MOST_TEXT = 20
+_WIDTH, _HEIGHT, _DPI = 8.0, 3.6, 144
+
+
+def table_text(rows: pl.DataFrame, title: str, came: int) -> str:
+    """Return rows as text."""
+    with pl.Config(tbl_rows=_MOST_TEXT, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
+        return f"{_caption(rows, title, came)}\n{rows}"
+
+
+def table_html(rows: pl.DataFrame, title: str, came: int) -> str:
+    """Return rows as a table that needs neither style nor script."""
+    shown = table(rows, rows.height)
+    head = "".join(
+        f"<th>{html.escape(each['name'])}<br><small>{html.escape(each['dtype'])}</small></th>"
+        for each in shown["columns"]
+    )
+    body = "".join(
+        "<tr>" + "".join(f"<td>{'<i>null</i>' if c is None else html.escape(c)}</td>" for c in row) + "</tr>"
+        for row in shown["rows"]
+    )
+    caption = html.escape(_caption(rows, title, came))
+    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _caption(rows: pl.DataFrame, title: str, came: int) -> str:
+    if not came:
+        return f"{title}: no rows"
+    return f"{title}: the newest {rows.height:,} of {came:,} rows" if rows.height < came else f"{title}: {came:,} rows"
+
+
+def chart_text(chart: Chart, points: pl.DataFrame, came: int, left_out: str) -> str:
+    """Return what a chart shows, in words: how far each line goes, and how high."""
+    of = f" by {chart.by}" if chart.by else ""
+    lines = [f"{chart.y} over {chart.x}{of}, {came:,} rows" + (f"; {left_out}" if left_out else "")]
+    for line in points.partition_by("series", maintain_order=True):
+        name: str = line["series"][0]
+        values: list[float] = line["y"].to_list()
+        least, most, last = min(values), max(values), values[-1]
+        first, end = (_when(line["x"][at], time=chart.temporal) for at in (0, -1))
+        lines.append(f"  {name}: {least:.6g} to {most:.6g}, {last:.6g} at the end; {first} to {end}")
+    return "\n".join(lines)
+
+
+def _when(x: float, *, time: bool) -> str:
+    if not time:
+        return f"{x:.6g}"
+    return str(dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=x))
+
+
+def chart_html(text: str) -> str:
+    """Return the words where no picture can be drawn."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def chart_png(chart: Chart, points: pl.DataFrame) -> tuple[bytes, int, int]:
+    """Return the picture, and how large it is to be shown."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for at, ((name,), line) in enumerate(points.group_by("series", maintain_order=True)):
+        x = line["x"]
+        along = (x * 1e3).cast(pl.Int64).cast(pl.Datetime("us")).to_numpy() if chart.temporal else x.to_numpy()
+        style = STYLES[at // 2 % len(STYLES)]
+        mark = "o" if line.height == 1 else None
+        label = str(name).replace("$", r"\$")
+        axes.plot(along, line["y"].to_numpy(), style, color=COLOURS[at], lw=1.4, marker=mark, label=label)
+    if chart.temporal and points.height:
+        locator = AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel(chart.x.replace("$", r"\$"))
+    axes.set_ylabel(chart.y.replace("$", r"\$"))
+    axes.grid(alpha=0.25, lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if chart.by and points.height:
+        axes.legend(title=chart.by.replace("$", r"\$"), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue(), round(_WIDTH * 72), round(_HEIGHT * 72)

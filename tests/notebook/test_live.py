@@ -1,0 +1,151 @@
+"""`flare.table` and `flare.chart`: results that update in place, and what stays of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime, timedelta
+
+import polars as pl
+import pytest
+
+import dataflare_nb as flare
+from dataflare_nb import testing
+from dataflare_nb.errors import BadOption, UnknownColumn, UnknownStage, WrongType
+
+START = datetime(2013, 1, 1)
+ROWS = pl.DataFrame(
+    {
+        "t": [START + timedelta(minutes=n) for n in range(600)],
+        "who": ["a", "b", "c"] * 200,
+        "v": [float(n * 7919 % 101) for n in range(600)],
+    }
+).with_columns(pl.col("t").cast(pl.Datetime("us")))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left():
+    yield
+    flare.stop_all()
+
+
+def threads(kind: str) -> int:
+    return sum(thread.name.endswith(f":{kind}") for thread in threading.enumerate())
+
+
+def test_a_table_has_the_newest_rows_of_a_stream() -> None:
+    shown = flare.table(flare.from_frame(ROWS), rows=5).wait(60)
+    assert shown.rows().equals(ROWS.tail(5))
+    assert ": the newest 5 of 600 rows\n" in repr(shown)
+
+
+def test_a_revision_takes_the_place_of_the_result_that_it_revises() -> None:
+    frame = ROWS.head(2)
+    late = frame.with_columns(t=pl.lit(START + timedelta(minutes=30)).cast(pl.Datetime("us")))
+    past = frame.head(1).with_columns(t=pl.lit(START + timedelta(minutes=90)).cast(pl.Datetime("us")))
+    script = testing.script(frame, past, late, bounded=True)
+    again = (
+        script.event_time("t", watermark_every=1)
+        .key_by("who")
+        .window(flare.tumbling("1h"), allowed_lateness="2h")
+        .agg(n=pl.len())
+    )
+    table = flare.table(again.with_columns(twice=pl.col("n") * 2), workers=1).wait(60)
+    assert table.rows().select("who", "n", "twice", "revision").rows() == [
+        ("a", 2, 4, 1),
+        ("b", 2, 4, 1),
+        ("a", 1, 2, 0),
+    ]
+    chart = flare.chart(again, x="window_start", y="n", by="who", workers=1).wait(60)
+    assert chart.points().select("series", "y").rows() == [("a", 2.0), ("a", 1.0), ("b", 2.0)]
+
+
+def test_a_chart_has_a_line_for_each_value_and_times_in_milliseconds() -> None:
+    shown = flare.chart(flare.from_frame(ROWS), x="t", y="v", by="who").wait(60)
+    points = shown.points()
+    assert points["series"].unique(maintain_order=True).to_list() == ["a", "b", "c"]
+    wanted = ROWS.filter(who="a")
+    line = points.filter(series="a")
+    assert line["y"].max() == wanted["v"].max()
+    assert line["x"][0] == (START - datetime(1970, 1, 1)) / timedelta(milliseconds=1)
+    assert "v over t by who, 600 rows\n  a: 0 to" in repr(shown)
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("ns"), pl.Datetime("us", "UTC")])
+def test_any_time_can_be_x(dtype) -> None:
+    frame = pl.DataFrame({"t": [START, START + timedelta(days=1)], "v": [1, 2]}).with_columns(pl.col("t").cast(dtype))
+    points = flare.chart(flare.from_frame(frame), x="t", y="v").wait(60).points()
+    assert points.rows() == [("v", 1356998400000.0, 1.0), ("v", 1357084800000.0, 2.0)]
+
+
+def test_a_stage_of_a_job_is_shown_as_it_goes() -> None:
+    feed = testing.Feed(ROWS.schema)
+    job = feed.stream.filter(pl.col("v") >= 0).named("some").run(workers=1)
+    feed.give(ROWS.head(10)).settle()
+    table, chart = flare.table(job, "some", rows=3), flare.chart(job, "some", x="t", y="v")
+    feed.give(ROWS.slice(10, 10)).settle()
+    assert table.rows().equals(ROWS.slice(17, 3))
+    assert chart.points().height == 20
+    assert threads("table") == threads("chart") == 1
+    table.close()
+    deadline = time.monotonic() + 30
+    while threads("table"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    feed.give(ROWS.slice(20, 10)).settle()
+    assert table.rows().equals(ROWS.slice(17, 3))
+    assert chart.points().height == 30
+    assert job.status == "running"
+    job.stop()
+    assert flare.table(job, "some", rows=2).rows().equals(ROWS.slice(28, 2))
+
+
+def test_the_same_again_replaces_the_one_before() -> None:
+    feed = testing.Feed(ROWS.schema)
+    for _ in range(5):
+        shown = flare.table(feed.stream, workers=1)
+    assert len(flare.jobs()) == 1
+    deadline = time.monotonic() + 30
+    while threads("table") > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert shown.job.status == "running"
+    named = flare.table(feed.stream, name="mine", workers=1)
+    assert named.job.name == "mine"
+
+
+def test_what_stays_is_the_same_for_the_same_rows() -> None:
+    stream = flare.from_frame(ROWS.with_columns(markup=pl.lit("<b>&$x$")))
+    for make in (
+        lambda: flare.table(stream, rows=3),
+        lambda: flare.chart(stream, x="t", y="v", by="markup"),
+        lambda: flare.chart(stream.filter(pl.col("v") > 1e9), x="t", y="v"),
+    ):
+        one, two = make().wait(60).saved(), make().wait(60).saved()
+        assert one == two
+        assert "text/html" not in one[0] or "<b>" not in one[0]["text/html"]
+    assert one[0]["text/plain"] == "v over t, 0 rows"
+    table = flare.table(stream, rows=3).wait(60).saved()[0]["text/html"]
+    assert table.count("<tr>") == 4
+    assert "&lt;b&gt;&amp;$x$" in table
+
+
+def test_what_cannot_be_shown_is_refused_at_the_line() -> None:
+    stream = flare.from_frame(ROWS).named("rows")
+    job = stream.run()
+    with pytest.raises(UnknownColumn, match=r"chart at test_live.py, line \d+: y='w'; the stream has t, who, v"):
+        flare.chart(stream, x="t", y="w")
+    with pytest.raises(WrongType, match="x='who' is String; it is a number or a time, as t, v"):
+        flare.chart(stream, x="who", y="v")
+    with pytest.raises(WrongType, match=r"y='t' is Datetime.*; it is a number, as v"):
+        flare.chart(stream, x="t", y="t")
+    with pytest.raises(BadOption, match="rows=0; between 1 and 500"):
+        flare.table(stream, rows=0)
+    with pytest.raises(WrongType, match=r"stage='rows' is for a job; of a stream it is stream.at\('rows'\)"):
+        flare.table(stream, "rows")
+    with pytest.raises(UnknownStage, match="no stage `row`"):
+        flare.table(job, "row")
+    with pytest.raises(WrongType, match="is neither a stream nor a job"):
+        flare.table(ROWS)
+    with pytest.raises(BadOption, match="it takes"):
+        flare.chart(stream, x="t")

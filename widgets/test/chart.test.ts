@@ -1,0 +1,131 @@
+import { describe, expect, test } from "vitest";
+import { doubles } from "../src/live";
+import { LiveChart, nearest, reach } from "../src/live_chart";
+import { LiveTable } from "../src/live_table";
+import { label, ticks, timeLabel, timeTicks } from "../src/ticks";
+
+class Model {
+  sent: unknown[] = [];
+  ended = false;
+  #hear: ((message: unknown, buffers: DataView[]) => void) | null = null;
+  get() {
+    return this.ended;
+  }
+  on(name: string, handler: (...args: never[]) => void) {
+    if (name === "msg:custom") this.#hear = handler as unknown as (message: unknown, buffers: DataView[]) => void;
+  }
+  off() {
+    this.#hear = null;
+  }
+  send(message: unknown) {
+    this.sent.push(message);
+  }
+  async say(message: unknown, numbers: number[] = []) {
+    // Buffers of a kernel begin anywhere.
+    const bytes = new Uint8Array(numbers.length * 8 + 3);
+    bytes.set(new Uint8Array(new Float64Array(numbers).buffer), 3);
+    this.#hear?.(message, [new DataView(bytes.buffer, 3)]);
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  }
+}
+
+const rows = (seq: number, cells: (string | null)[][]) => ({
+  ...{ t: "show", seq, title: "hourly", came: 12_340 },
+  columns: [{ name: "origin", dtype: "String" }, { name: "n", dtype: "Int64" }],
+  rows: cells,
+});
+
+describe("a table", () => {
+  test("greets, paints, and asks for the next when it has", async () => {
+    const model = new Model();
+    const view = new LiveTable(model);
+    expect(model.sent).toEqual([{ t: "hello" }]);
+    await model.say(rows(1, [["JFK", "1"], [null, "2"]]));
+    expect(model.sent[1]).toEqual({ t: "ack", seq: 1 });
+    expect([...view.node().querySelectorAll("td")].map((cell) => cell.textContent)).toEqual(["JFK", "1", "null", "2"]);
+    expect(view.node().querySelector("td.null")?.textContent).toBe("null");
+    expect(view.node().querySelector("header")?.textContent).toBe("hourly12,340 rowslive");
+  });
+
+  test("leaves alone what did not change, and takes rows away that are gone", async () => {
+    const model = new Model();
+    const view = new LiveTable(model);
+    await model.say(rows(1, [["JFK", "1"], ["EWR", "2"]]));
+    const before = view.node().querySelector("td")?.firstChild;
+    await model.say(rows(2, [["JFK", "5"]]));
+    expect(view.node().querySelector("td")?.firstChild).toBe(before);
+    expect(view.node().querySelectorAll("tbody tr").length).toBe(1);
+  });
+
+  test("never makes markup of a value, and hears nothing when closed", async () => {
+    const model = new Model();
+    const view = new LiveTable(model);
+    await model.say(rows(1, [["<img src=x>", "1"]]));
+    expect(view.node().querySelector("img")).toBeNull();
+    view.close();
+    await model.say(rows(2, []));
+    expect(view.node().querySelectorAll("tbody tr").length).toBe(1);
+  });
+});
+
+describe("a chart", () => {
+  const message = { t: "show", seq: 1, title: "hourly", came: 5, x: "at", y: "n", by: "origin", time: false, note: "" };
+
+  test("draws a line for each series and says so", async () => {
+    const model = new Model();
+    const view = new LiveChart(model);
+    await model.say({ ...message, series: [{ name: "JFK", n: 2 }, { name: "EWR", n: 1 }] }, [0, 10, 5, 1, 3, 2]);
+    const paths = [...view.node().querySelectorAll("svg[role] path")].map((path) => path.getAttribute("d"));
+    expect(paths).toEqual(["M64.0 229.6L748.0 22.4", "M406.0 126.0h0"]);
+    expect(view.node().querySelector("svg[role]")?.getAttribute("aria-label")).toBe("n over at by origin: 2 lines, 5 rows");
+    expect([...view.node().querySelectorAll("li")].map((item) => item.textContent)).toEqual(["JFK", "EWR"]);
+  });
+
+  test("tells values by the arrow keys", async () => {
+    const model = new Model();
+    const view = new LiveChart(model);
+    await model.say({ ...message, series: [{ name: "n", n: 2 }], by: "" }, [0, 10, 1, 3]);
+    view.node().dispatchEvent(new KeyboardEvent("keydown", { key: "End" }));
+    expect(view.node().querySelector(".read")?.textContent).toBe("10: n 3");
+    view.node().dispatchEvent(new KeyboardEvent("keydown", { key: "Home" }));
+    expect(view.node().querySelector(".read")?.textContent).toBe("0: n 1");
+  });
+
+  test("stands before the first row", async () => {
+    const model = new Model();
+    const view = new LiveChart(model);
+    await model.say({ ...message, series: [], came: 0 });
+    expect(view.node().querySelectorAll("svg[role] path").length).toBe(0);
+  });
+});
+
+test("axes have round values inside of what is shown", () => {
+  expect(ticks(0, 10, 5).at).toEqual([0, 2, 4, 6, 8, 10]);
+  expect(ticks(-1.3, 1.2, 5).at.map((x) => label(x, 0.5))).toEqual(["-1.0", "-0.5", "0.0", "0.5", "1.0"]);
+  expect(ticks(5, 5, 5).at).toEqual([5]);
+  for (let n = 0; n < 500; n++) {
+    const low = (Math.random() - 0.5) * 10 ** (n % 12);
+    const high = low + Math.random() * 10 ** ((n * 7) % 9) + 1e-3;
+    for (const { at } of [ticks(low, high, 6), timeTicks(low, high, 6)]) {
+      expect(at.length).toBeLessThanOrEqual(9);
+      expect(at.every((x) => x >= low - 1e-6 && x <= high + (high - low) * 1e-6)).toBe(true);
+    }
+  }
+});
+
+test("times are told as finely as they are apart", () => {
+  const ms = Date.UTC(2013, 0, 5, 10, 30, 15, 250);
+  expect([86_400_000, 3_600_000, 1_000, 10].map((step) => timeLabel(ms, step))).toEqual([
+    "2013-01-05",
+    "01-05 10:30",
+    "10:30:15",
+    "30:15.250",
+  ]);
+});
+
+test("the nearest point and the reach of values", () => {
+  expect([0, 4, 6, 99].map((x) => nearest(new Float64Array([0, 5, 10]), x))).toEqual([0, 1, 1, 2]);
+  expect(reach(new Float64Array(), 0)).toEqual([0, 1]);
+  expect(reach(new Float64Array([3, 3]), 0)[0]).toBeLessThan(3);
+  expect([...doubles(undefined)]).toEqual([]);
+});
