@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
 from . import engine
 from .engine import Job
-from .errors import BadOption, BadWindow, GraphError, JobTimeout, listing, located, user_line
+from .engine.bar import bar_class, watch
+from .errors import BadWindow, GraphError, listing, located, user_line
 from .graph import Graph, node
 from .types import Clock
 from .windows import DurationLike
@@ -63,10 +62,14 @@ def collect(
     if isinstance(graph.nodes.get(head), node.Write):
         raise GraphError(f"collect at {where} returns rows, and this stream ends in a sink; use .run().wait()")
     _refuse_open_window("collect", graph, head, where)
-    bar = _bar(where) if progress else None
     with located("collect", where):
+        bar = bar_class() if progress else None
         job = engine.run(graph, [head], workers=workers, clock=clock, changes=changes, register=False)
-    return (_watched(job, bar) if bar is not None else job.wait()).result()
+    try:
+        return (watch(job, bar) if bar is not None else job.wait()).result()
+    except BaseException:
+        job.stop()
+        raise
 
 
 def _refuse_open_window(step: str, graph: Graph, head: str, where: str) -> None:
@@ -75,30 +78,3 @@ def _refuse_open_window(step: str, graph: Graph, head: str, where: str) -> None:
         raise BadWindow(
             f"{step} at {where}: .window({window.window}) at {window.where} has no aggregation; add .agg(...) after it"
         )
-
-
-def _bar(where: str) -> Any:
-    try:
-        return importlib.import_module("tqdm.auto").tqdm
-    except ImportError:
-        raise BadOption(
-            f"collect at {where}: progress=True shows its bar with tqdm, which is not installed; "
-            'pip install "dataflare-nb[demo]"'
-        ) from None
-
-
-def _watched(job: Job, bar: Any) -> Job:
-    """Wait for a job and show how far it is."""
-    with bar(total=1.0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as shown:
-        try:
-            while True:
-                try:
-                    job.wait(0.1)
-                    shown.update(1.0 - shown.n)
-                    return job
-                except JobTimeout:
-                    done = job.read().progress
-                    shown.update(max(0.0, (done or 0.0) - shown.n))
-        except BaseException:
-            job.stop()
-            raise

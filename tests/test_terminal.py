@@ -13,7 +13,7 @@ import pytest
 
 import dataflare_nb as flare
 from dataflare_nb import terminal
-from dataflare_nb.errors import BadOption, StageFailed
+from dataflare_nb.errors import BadOption, JobTimeout, StageFailed
 
 
 class Screen(io.StringIO):
@@ -109,6 +109,17 @@ def test_collect_shows_a_bar_where_it_is_asked_to(capsys):
     assert "100%" in capsys.readouterr().err
     with pytest.raises(StageFailed, match="no luck"):
         slow().map_batches(fails).collect(progress=True)
+
+
+def test_waiting_for_a_job_shows_a_bar_where_it_is_asked_to(capsys):
+    importlib.import_module("tqdm.auto")
+    assert slow().run(name="waited").wait(progress=True).status == "finished"
+    assert "waited: 100%" in capsys.readouterr().err
+    live = flare.rate(1_000).run(name="live")
+    with pytest.raises(JobTimeout, match="job live is still running after"):
+        live.wait(0.3, progress=True)
+    assert "live: " in capsys.readouterr().err
+    live.stop()
 
 
 @pytest.mark.usefixtures("_no_tqdm")

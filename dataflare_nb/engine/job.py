@@ -35,6 +35,7 @@ from ..runtime.probe import log as lines
 from ..signature import public
 from ..types import Batch, Clock
 from .assembly import connect, open_stage
+from .bar import bar_class, watch
 from .reading import newest_time, reading, sampled
 from .report import WindowReport
 from .scheduler import Scheduler
@@ -131,13 +132,16 @@ class Job:
         """What a failed job failed with."""
         return self._scheduler.error
 
-    def wait(self, timeout: float | None = None) -> Job:
-        """Wait for the end, at most `timeout` seconds.
+    def wait(self, timeout: float | None = None, *, progress: bool = False) -> Job:
+        """Wait for the end, at most `timeout` seconds. `progress` shows a bar of the rows read, with tqdm.
 
         Raises StageFailed if a stage failed and JobTimeout when time is up. An interrupt stops the job.
         """
         if self._scheduler.on_worker():
             raise JobError(f"job {self.name} cannot wait for itself; call this outside of its own functions")
+        if progress:
+            with located("wait"):
+                return watch(self, bar_class(), timeout)
         try:
             if not self._wait_until_finished(timeout):
                 raise JobTimeout(f"job {self.name} is still {self.status} after {timeout} s; job.stop() ends it")
