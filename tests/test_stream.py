@@ -299,7 +299,7 @@ def test_collect_shows_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_progress_without_tqdm_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(errors.BadOption, match=r'pip install "dataflare-nb\[demo\]"'):
+    with pytest.raises(errors.BadOption, match=r'pip install "dataflare-nb\[notebook\]"'):
         stream(a=[1]).collect(progress=True)
 
 
