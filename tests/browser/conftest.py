@@ -38,8 +38,10 @@ def show(site: str, browser: Browser) -> Iterator[Open]:
     pages: list[Page] = []
     complaints: list[str] = []
 
-    def opened(job: str = "three", theme: str = "light", views: int = 1, width: int = 1000, **how: Any) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": 900}, **how)
+    def opened(
+        job: str = "three", theme: str = "light", views: int = 1, width: int = 1000, height: int = 900, **how: Any
+    ) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height}, **how)
         pages.append(page)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)

@@ -240,7 +240,7 @@ def test_views_of_one_job_are_independent_and_leave_nothing_behind(show: Open) -
 
 
 def test_a_bottleneck_out_of_sight_is_a_press_away(show: Open) -> None:
-    page = show("sixty", width=800)
+    page = show("sixty", width=800, height=500)
     play(page, 30)
     seen = "e => e.getBoundingClientRect().bottom <= e.closest('.graph').getBoundingClientRect().bottom"
     culprit = page.locator("[data-state=bottleneck]")
