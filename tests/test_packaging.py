@@ -45,7 +45,10 @@ def _said(command: list[str], folder: Path) -> str:
 def test_the_wheel_has_the_package_its_types_and_its_plugins_and_nothing_else(built: tuple[Path, Path]) -> None:
     names = set(zipfile.ZipFile(built[1]).namelist())
     plugin = ("plugins/carrier_code/plugin.json", "plugins/carrier_code/carrier_code.wasm")
-    page = ("notebook/static/dashboard.js", "notebook/static/dashboard.css")
+    page = [
+        f"notebook/static/{name}"
+        for name in ("dashboard.js", "dashboard.css", "live_table.js", "live_chart.js", "live.css")
+    ]
     for wanted in ("py.typed", *plugin, *page, "wasm/library.bin", "cli.py"):
         assert f"dataflare_nb/{wanted}" in names
     described = [path.parent for path in (ROOT / "plugins").glob("*/plugin.json")]

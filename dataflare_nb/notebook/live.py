@@ -13,11 +13,13 @@ import polars as pl
 
 from ..errors import BadOption, UnknownColumn, WrongType, listing, nearest
 from ..graph.identity import identity
+from ..graph.node import is_named, split_ref
 from ..types import Schema
+from .cells import table
 from .change import ENDED
 from .display import _kernel, _publish, _wait_a_while, static
 from .keeping import Newest, Points
-from .saved import chart_html, chart_png, chart_text, table_html, table_text
+from .saved import chart_html, chart_png, chart_text, short_type, table_html, table_text
 
 if TYPE_CHECKING:
     from ..engine import Job
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from .live_view import LiveView
 
 INTERVAL = 0.25
-_MOST_TABLE = 500
+_MOST_TABLE, _LONGEST = 500, 80
 _naming = threading.Lock()
 _named: weakref.WeakValueDictionary[str, Live] = weakref.WeakValueDictionary()
 _counted: dict[tuple[str, str], tuple[int, int]] = {}
@@ -93,6 +95,8 @@ class Live:
                 self._changed = False
                 for view in list(self._views):
                     view.show(last=ended)
+            for view in list(self._views):
+                view.beat()
             if ended or self._closed.wait(INTERVAL):
                 break
         if self._tap is not None:
@@ -181,9 +185,12 @@ class Table(Live):
         return self._kept.rows()
 
     def document(self) -> tuple[dict[str, Any], bytes]:
-        from .cells import table
-
-        return {**table(self.rows(), self._most), "came": self._kept.came, "title": self._title()}, b""
+        shown = table(self.rows(), self._most)
+        columns = [
+            {"name": each["name"], "dtype": short_type(dtype)}
+            for each, dtype in zip(shown["columns"], self._kept.rows().dtypes, strict=False)
+        ]
+        return {"columns": columns, "rows": shown["rows"], "came": self._kept.came, "title": self._title()}, b""
 
     def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
         rows = self.rows()
@@ -193,7 +200,12 @@ class Table(Live):
         }, {}
 
     def _title(self) -> str:
-        return self._stage
+        node_id, tag = split_ref(self._stage)
+        item = self.job.graph.nodes[node_id]
+        words = node_id if is_named(item) else item.label()
+        return (words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…") + (
+            "" if tag == "main" else f", {tag}"
+        )
 
 
 class Chart(Live):
@@ -233,6 +245,16 @@ class Chart(Live):
         self._kept.add(batch.select(series=series, x=x, y=pl.col(self.y).cast(pl.Float64), **own))
         self._changed = True
 
+    def _note(self) -> str:
+        missed = self._tap.missed if self._tap is not None else 0
+        said = [self._kept.left_out, f"{missed:,} rows came too fast to be looked at" if missed else ""]
+        return " and ".join(filter(None, said))
+
+    @property
+    def title(self) -> str:
+        """What is drawn, in words."""
+        return f"{self.y} over {self.x}" + (f" by {self.by}" if self.by else "")
+
     def points(self) -> pl.DataFrame:
         """Return what is drawn: series, x (milliseconds since 1970 if it is a time), y."""
         self._fold()
@@ -243,11 +265,11 @@ class Chart(Live):
         lines = [{"name": name, "n": group.height} for (name,), group in points.group_by("series", maintain_order=True)]
         words = {"series": lines, "x": self.x, "y": self.y, "by": self.by or "", "time": self.temporal}
         numbers = pl.concat([points["x"], points["y"]]).to_numpy().tobytes() if points.height else b""
-        return {**words, "came": self._kept.came, "note": self._kept.left_out, "title": self._stage}, numbers
+        return {**words, "came": self._kept.came, "note": self._note(), "title": self.title}, numbers
 
     def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
         points = self.points()
-        text = chart_text(self, points, self._kept.came, self._kept.left_out)
+        text = chart_text(self, points, self._kept.came, self._note())
         data: dict[str, Any] = {"text/plain": text}
         try:
             png, width, height = chart_png(self, points)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .live import Live
 
 STATIC = Path(__file__).parent / "static"
-_PATIENCE, _RATE = 2.0, 200_000
-"""Seconds that a page is waited for, and bytes per second that it is sent."""
+_PATIENCE, _SILENCE, _RATE = 2.0, 2.0, 200_000
+"""Seconds that a page is waited for, and after which it is told that nothing is new; bytes per second at most."""
 
 
 class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
@@ -29,7 +29,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self._live = weakref.ref(live)
         self._door = threading.RLock()
         self._sent = self._painted = 0
-        self._when = self._bytes = 0.0
+        self._when = self._beaten = self._bytes = 0.0
         self._waiting = True
         super().__init__()
         self.on_msg(self._hear)
@@ -55,6 +55,17 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             self.send({"t": "show", "seq": self._sent, **words}, buffers=[numbers])
         if last:
             self.ended = True
+
+    def beat(self) -> None:
+        """Give a sign of life when there has been nothing to show, so that a page knows when the kernel is gone."""
+        now = time.monotonic()
+        with self._door:
+            quiet = now - max(self._when, self._beaten) >= _SILENCE
+            if quiet:
+                self._beaten = now
+                self.send({"t": "alive"})
+        if self._waiting and quiet:
+            self.show()
 
     def _hear(self, _: Any, said: Any, __: Any) -> None:
         match said:

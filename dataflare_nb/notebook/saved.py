@@ -30,8 +30,8 @@ def table_html(rows: pl.DataFrame, title: str, came: int) -> str:
     """Return rows as a table that needs neither style nor script."""
     shown = table(rows, rows.height)
     head = "".join(
-        f"<th>{html.escape(each['name'])}<br><small>{html.escape(each['dtype'])}</small></th>"
-        for each in shown["columns"]
+        f"<th>{html.escape(each['name'])}<br><small>{html.escape(short_type(dtype))}</small></th>"
+        for each, dtype in zip(shown["columns"], rows.dtypes, strict=False)
     )
     body = "".join(
         "<tr>" + "".join(f"<td>{'<i>null</i>' if c is None else html.escape(c)}</td>" for c in row) + "</tr>"
@@ -39,6 +39,17 @@ def table_html(rows: pl.DataFrame, title: str, came: int) -> str:
     )
     caption = html.escape(_caption(rows, title, came))
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def short_type(dtype: pl.DataType) -> str:
+    """Return a type in a word or two: `Datetime`, `Datetime UTC`, `List(Int64)`."""
+    match dtype:
+        case pl.Datetime(time_zone=str(zone)):
+            return f"Datetime {zone}"
+        case pl.List():
+            return f"List({short_type(dtype.inner)})"  # type: ignore[arg-type]
+        case _:
+            return str(dtype.base_type())
 
 
 def _caption(rows: pl.DataFrame, title: str, came: int) -> str:
@@ -49,8 +60,7 @@ def _caption(rows: pl.DataFrame, title: str, came: int) -> str:
 
 def chart_text(chart: Chart, points: pl.DataFrame, came: int, left_out: str) -> str:
     """Return what a chart shows, in words: how far each line goes, and how high."""
-    of = f" by {chart.by}" if chart.by else ""
-    lines = [f"{chart.y} over {chart.x}{of}, {came:,} rows" + (f"; {left_out}" if left_out else "")]
+    lines = [f"{chart.title}, {came:,} rows" + (f"; {left_out}" if left_out else "")]
     for line in points.partition_by("series", maintain_order=True):
         name: str = line["series"][0]
         values: list[float] = line["y"].to_list()

@@ -149,3 +149,85 @@ def test_what_cannot_be_shown_is_refused_at_the_line() -> None:
         flare.table(ROWS)
     with pytest.raises(BadOption, match="it takes"):
         flare.chart(stream, x="t")
+
+
+FEED = """
+import dataflare_nb as flare, polars as pl
+from dataflare_nb import testing
+feed = testing.Feed({"x": pl.Int64, "y": pl.Float64})
+rows = lambda *n: pl.DataFrame({"x": n, "y": [float(v * v) for v in n]}, schema=feed.schema)
+"""
+
+
+def views(lent) -> list[str]:
+    """The comms of tables and charts that are open."""
+    opened = [
+        m["content"]["comm_id"]
+        for m in lent.seen
+        if m["msg_type"] == "comm_open" and "_esm" in m["content"]["data"].get("state", {})
+    ]
+    closed = {m["content"]["comm_id"] for m in lent.seen if m["msg_type"] == "comm_close"}
+    return [each for each in opened if each not in closed]
+
+
+def test_a_page_is_shown_what_changed_when_it_has_painted_and_a_picture_stays() -> None:
+    from .kernel import kernel
+
+    with kernel() as lent:
+        lent.run(FEED)
+        (shown,) = lent.run("c = flare.chart(feed.stream, x='x', y='y', workers=1)\nc")
+        assert shown["content"]["data"]["text/plain"] == "y over x, 0 rows"
+        (comm,) = views(lent)
+        lent.subshell()
+        lent.tell(comm, {"t": "hello"})
+        lent.until(lambda: lent.said(comm, "show"))
+        lent.run("feed.give(rows(1, 2, 3)).settle()")
+        # The page has not said that it has painted, so nothing more comes for the while that it is waited for.
+        first = lent.said(comm, "show")[0]
+        assert (first["seq"], first["came"], first["series"]) == (1, 0, [])
+        # While a cell blocks, the page is heard.
+        lent.send("import time; time.sleep(3)")
+        lent.tell(comm, {"t": "ack", "seq": 1})
+        second = lent.until(lambda: [m for m in lent.said(comm, "show") if m["came"] == 3])[0]
+        assert second["series"] == [{"name": "y", "n": 3}]
+        assert list(memoryview(bytes(second["buffers"][0])).cast("d")) == [1, 2, 3, 1, 4, 9]
+        # However much comes, at most four pictures a second go out.
+        lent.tell(comm, {"t": "ack", "seq": second["seq"]})
+        before, begun = len(lent.said(comm, "show")), time.monotonic()
+        for number in range(20):
+            lent.run(f"feed.give(rows({number})).settle()")
+            for message in lent.said(comm, "show")[before:]:
+                lent.tell(comm, {"t": "ack", "seq": message["seq"]})
+        took = time.monotonic() - begun
+        assert len(lent.said(comm, "show")) - before <= 4 * took + 2
+        lent.run("feed.end(); c.job.drain(60)")
+        frozen = lent.until(lambda: [m for m in lent.seen if m["msg_type"] == "update_display_data"])[0]["content"]
+        assert {"text/plain", "image/png"} <= set(frozen["data"])
+        assert frozen["transient"]["display_id"] == shown["content"]["transient"]["display_id"]
+        lent.until(lambda: not views(lent))
+        lent.until(lambda: not lent.threads())
+
+
+def test_a_cell_that_is_run_again_has_one_job_and_one_view() -> None:
+    from .kernel import kernel
+
+    with kernel() as lent:
+        lent.run(FEED)
+        for _ in range(6):
+            lent.run("flare.table(feed.stream, workers=1)")
+        lent.run("feed.give(rows(7, 8)).settle()")
+        shown = lent.run("print(len(flare.jobs()), list(flare.jobs().values())[0].status)")
+        assert shown[0]["content"]["text"] == "1 running\n"
+        lent.until(lambda: len(views(lent)) == 1)
+        lent.until(lambda: len(lent.threads()) == 2, what="one worker, one display")
+
+
+def test_static_notebooks_show_what_stays() -> None:
+    from .kernel import kernel
+
+    with kernel(DATAFLARE_STATIC="1") as lent:
+        lent.run(FEED)
+        one, two = (lent.run("flare.table(flare.from_frame(rows(1, 2, 3)), rows=2)")[0]["content"] for _ in range(2))
+        assert one["data"] == two["data"]
+        assert one["data"]["text/html"].startswith("<table><caption>read frame: the newest 2 of 3 rows</caption>")
+        assert not views(lent)

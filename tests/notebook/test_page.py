@@ -56,7 +56,7 @@ def test_what_the_page_works_out_is_right() -> None:
     assert report["numPassedTests"] == report["numTotalTests"] > 100
 
 
-@pytest.mark.parametrize("name", ["dashboard.js", "dashboard.css"])
+@pytest.mark.parametrize("name", ["dashboard.js", "dashboard.css", "live_table.js", "live_chart.js", "live.css"])
 def test_the_bundle_is_small_and_asks_nobody(name: str) -> None:
     text = (STATIC / name).read_text()
     assert len(text.encode()) < MOST

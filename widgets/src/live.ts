@@ -11,12 +11,15 @@ export interface Channel {
 }
 
 export interface Shown {
-  t: "show";
+  t: "show" | "alive";
   seq: number;
   title: string;
   came: number;
 }
 
+
+/** A kernel gives a sign of life every two seconds. */
+const SILENT_MS = 6_000;
 
 export abstract class Live<Message extends Shown> {
   protected body = el("div", { class: "body" });
@@ -27,6 +30,8 @@ export abstract class Live<Message extends Shown> {
   #said = el("span", { class: "state", role: "status" }, "waiting for rows");
   #waiting: [Message, DataView | undefined] | null = null;
   #frame = 0;
+  #heard = Date.now();
+  #watch = setInterval(() => this.#state(), 1_000);
   #hear = (message: Message, buffers: DataView[]) => this.#take(message, buffers[0]);
   #ended = () => this.#state();
 
@@ -45,6 +50,7 @@ export abstract class Live<Message extends Shown> {
 
   close(): void {
     cancelAnimationFrame(this.#frame);
+    clearInterval(this.#watch);
     this.#model.off("msg:custom", this.#hear);
     this.#model.off("change:ended", this.#ended);
   }
@@ -52,7 +58,8 @@ export abstract class Live<Message extends Shown> {
   protected abstract paint(message: Message, numbers: Float64Array): void;
 
   #take(message: Message, buffer: DataView | undefined): void {
-    if (message.t !== "show") return;
+    this.#heard = Date.now();
+    if (message.t !== "show") return this.#state();
     this.#waiting = [message, buffer];
     // A hidden page has no frames, so it asks for nothing until somebody looks.
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#show());
@@ -71,7 +78,9 @@ export abstract class Live<Message extends Shown> {
   }
 
   #state(): void {
-    this.#said.textContent = this.#model.get("ended") ? "ended" : "live";
+    const gone = Date.now() - this.#heard > SILENT_MS;
+    const said = this.#model.get("ended") ? "ended" : gone ? "disconnected" : this.#head.textContent ? "live" : "waiting for rows";
+    if (this.#said.textContent !== said) this.#said.textContent = said;
   }
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { doubles } from "../src/live";
 import { LiveChart, nearest, reach } from "../src/live_chart";
 import { LiveTable } from "../src/live_table";
@@ -55,6 +55,25 @@ describe("a table", () => {
     await model.say(rows(2, [["JFK", "5"]]));
     expect(view.node().querySelector("td")?.firstChild).toBe(before);
     expect(view.node().querySelectorAll("tbody tr").length).toBe(1);
+  });
+
+  test("says when nobody is heard any more", async () => {
+    vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval"] });
+    const model = new Model();
+    const view = new LiveTable(model);
+    await model.say(rows(1, []));
+    const state = () => view.node().querySelector(".state")?.textContent;
+    expect(state()).toBe("live");
+    vi.advanceTimersByTime(5_000);
+    await model.say({ t: "alive" });
+    vi.advanceTimersByTime(5_000);
+    expect(state()).toBe("live");
+    vi.advanceTimersByTime(3_000);
+    expect(state()).toBe("disconnected");
+    await model.say({ t: "alive" });
+    expect(state()).toBe("live");
+    view.close();
+    vi.useRealTimers();
   });
 
   test("never makes markup of a value, and hears nothing when closed", async () => {
