@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import wasmtime
@@ -18,8 +19,9 @@ from ..errors import WasmPluginLoad
 try:
     from wasmtime import _ffi, _func
     from wasmtime._bindings import _wasmtime_func_call_unchecked as _unchecked
+    from wasmtime._bindings import _wasmtime_memory_data_size as _data_size
 except ImportError:  # pragma: no cover - a wasmtime with other insides
-    _ffi = _func = _unchecked = None  # type: ignore[assignment]
+    _ffi = _func = _unchecked = _data_size = None  # type: ignore[assignment]
 
 Call: TypeAlias = Callable[..., Any]
 Signature: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
@@ -54,6 +56,13 @@ def spelled(sig: Signature) -> str:
     return f"({', '.join(params)}) -> {', '.join(results) or 'nothing'}"
 
 
+def size_of(store: wasmtime.Store, memory: wasmtime.Memory) -> Callable[[], int]:
+    """Return a function that tells how large a memory is."""
+    if _data_size is None or not isinstance(memory, wasmtime.Memory):
+        return lambda: memory.data_len(store)
+    return partial(_data_size, store._context(), ctypes.byref(memory._memory))
+
+
 class _CheckedCall:
     """The public way."""
 
@@ -69,7 +78,7 @@ class _CheckedCall:
 class _UncheckedCall:
     """The short way. Not thread safe: a guest belongs to one thread at a time."""
 
-    __slots__ = ("_cells", "_context", "_count", "_keep", "_pack", "_target", "_unpack")
+    __slots__ = ("_cells", "_context", "_count", "_keep", "_pack", "_target", "_trap", "_trap_at", "_unpack")
 
     def __init__(self, store: wasmtime.Store, func: wasmtime.Func, sig: Signature) -> None:
         params, results = sig
@@ -79,15 +88,21 @@ class _UncheckedCall:
         self._context = store._context()
         self._target = ctypes.byref(func._func)
         self._keep = (store, func)
+        self._expect()
         letters = [_LETTERS[p] for p in params]
         self._pack = struct.Struct("<" + "".join(f"{x}{cell - struct.calcsize(x)}x" for x in letters)).pack_into
         self._unpack = struct.Struct("<" + _LETTERS[results[0]]).unpack_from if results else None
 
+    def _expect(self) -> None:
+        self._trap = ctypes.POINTER(_ffi.wasm_trap_t)()
+        self._trap_at = ctypes.byref(self._trap)
+
     def __call__(self, *args: int) -> Any:
         self._pack(self._cells, 0, *args)
-        trap = ctypes.POINTER(_ffi.wasm_trap_t)()
-        error = _unchecked(self._context, self._target, self._cells, self._count, ctypes.byref(trap))
-        if error or trap:
+        error = _unchecked(self._context, self._target, self._cells, self._count, self._trap_at)
+        if error or self._trap:
+            trap = self._trap
+            self._expect()
             ended = wasmtime.WasmtimeError._from_ptr(error) if error else wasmtime.Trap._from_ptr(trap)
             if isinstance(_func.LAST_EXCEPTION, Halt):
                 _func.LAST_EXCEPTION = None

@@ -95,7 +95,7 @@ class Guest:
         if self._stopped():
             raise WasmInterrupted("the job was stopped", plugin=self.name)
         call = self._calls[export]
-        result = self._run(lambda: call(*args))
+        result = self._run(call, *args)
         self.memory.refresh()
         return result
 
@@ -106,20 +106,20 @@ class Guest:
         if self._desk is not None:
             self._desk.close()
 
-    def _run(self, work: Callable[[], Any]) -> Any:
+    def _run(self, work: Callable[..., Any], *args: int) -> Any:
         if not self._engine.metered:
-            return self._translated(work)
+            return self._translated(work, args)
         self._engine.ticker.acquire()
         before, AT_WORK.desk = AT_WORK.desk, self._desk
         try:
-            return self._translated(work)
+            return self._translated(work, args)
         finally:
             AT_WORK.desk = before
             self._engine.ticker.release()
 
-    def _translated(self, work: Callable[[], Any]) -> Any:
+    def _translated(self, work: Callable[..., Any], args: tuple[int, ...]) -> Any:
         try:
-            result = work()
+            result = work(*args)
         except wasmtime.Trap as trap:
             self._raise_pending()
             if self._stopped():

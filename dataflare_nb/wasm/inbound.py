@@ -20,6 +20,7 @@ else:
 
 _ALIGN = 64
 _PADDING = 16
+_PLAIN = pl.CompatLevel.oldest()
 Chunk: TypeAlias = tuple[int | bytes, int, object]
 """Where bytes are (an address or the bytes), how many, and what keeps them alive."""
 
@@ -46,7 +47,9 @@ def _column(series: pl.Series) -> Column:
     arrow_format = format_of(series.name, series.dtype)
     if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         series = series.cast(pl.String)
-    array = series.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    if series.n_chunks() > 1:
+        series = series.rechunk()
+    array = series.to_arrow(compat_level=_PLAIN)
     return arrow_column(series.name, arrow_format, array)
 
 

@@ -85,6 +85,7 @@ OFFSET_WIDTH = {"u": 4, "U": 8, "z": 4, "Z": 8}
 _TIMESTAMPS = {"tss:": "s", "tsm:": "ms", "tsu:": "us", "tsn:": "ns"}
 
 
+@lru_cache(maxsize=512)
 def flat_format(dtype: pl.DataType) -> str | None:
     """Return the Arrow format in which a column of that type goes to a guest as C data, None if it is not flat."""
     match dtype:

@@ -97,7 +97,9 @@ class Reader:
         fields = self._fields(schema)
         count, arrays = self._root(array, len(fields), rows)
         series = [_series(field, self._array(field, at, count)) for field, at in zip(fields, arrays, strict=True)]
-        return pl.DataFrame({s.name: s for s in series}) if series else pl.DataFrame(height=count)
+        if len(series) == 1:
+            return series[0].to_frame()
+        return pl.DataFrame(series) if series else pl.DataFrame(height=count)
 
     def _fields(self, address: int) -> list[_Field]:
         root = self._memory.unpack(SCHEMA, address, "the returned schema")

@@ -221,8 +221,8 @@ def small_batches() -> None:
 
 def workers() -> None:
     """Measure what a second worker brings, which takes two idle cores."""
-    stream = flare.from_frame(pl.DataFrame({"x": pl.arange(0, 4_000_000, eager=True).cast(pl.Float64)}))
-    stage = stream.with_columns(y=waves("x"))
+    frame = pl.DataFrame({"x": pl.arange(0, 40 * ROWS, eager=True).cast(pl.Float64)})
+    stage = flare.from_frames([frame[at : at + ROWS] for at in range(0, 40 * ROWS, ROWS)]).with_columns(y=waves("x"))
     one, two = interleaved([lambda: stage.collect(workers=1), lambda: stage.collect(workers=2)], 5)
     load = os.getloadavg()[0]
     shown_ratio(f"one stage, workers=1 / workers=2 (load {load:.1f})", one / two, 1.5, least=True)
