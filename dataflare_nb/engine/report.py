@@ -93,7 +93,7 @@ class WindowReport:
         end = row.get("window_end")
         if end is None or self.watermark is None:
             return told
-        left = end.replace(tzinfo=None) - self.watermark
+        left = (end.astimezone(dt.UTC) if end.tzinfo else end).replace(tzinfo=None) - self.watermark
         if left > dt.timedelta(0):
             return f"{told}; fires when the watermark has moved on by {left}"
         return f"{told}; has fired, and is kept for late rows"
