@@ -94,7 +94,7 @@ class WindowReport:
         end = row.get("window_end")
         if end is None or self.watermark is None:
             return ""
-        left = end.replace(tzinfo=None) - self.watermark
+        left = (end.astimezone(dt.UTC) if end.tzinfo else end).replace(tzinfo=None) - self.watermark
         if left > dt.timedelta(0):
             return f"fires when the watermark has moved on by {left}"
         return "has fired, and is kept for late rows"

@@ -27,6 +27,9 @@ class Sessions(WindowOperator):
     a key are sorted by start and cut where the next start is more than `gap` after everything before it. A row that is
     behind the watermark by itself is late unless it belongs to a session that is still kept, which is decided at the
     next watermark, so that how rows are cut into batches does not matter.
+
+    A row at the end of a session, a gap after its last, still belongs to it. So a session has ended when the watermark
+    is past its end: at the end itself such a row may yet come.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Sessions(WindowOperator):
         self._agg = aggregation
         self._keys = list(aggregation.keys)
         self._gap = gap
+        self._reach = gap + 1
+        """From the last row of a session to the first instant at which nothing can belong to it any more."""
         self._time = time
         self._lateness = allowed_lateness
         self._early = early
@@ -69,15 +74,15 @@ class Sessions(WindowOperator):
         watermark = self._ctx.watermark
         low = times.min()
         assert isinstance(low, int)
-        if watermark != NEVER and low + self._gap + self._lateness <= watermark:
-            behind = times + (self._gap + self._lateness) <= watermark
+        if watermark != NEVER and low + self._reach + self._lateness <= watermark:
+            behind = times + (self._reach + self._lateness) <= watermark
             self._suspects.append(batch.filter(behind))
             batch, times = batch.filter(~behind), times.filter(~behind)
         if batch.height:
             self._fresh.append(with_times(batch, times, self._agg.needed))
             first = times.min()
             assert isinstance(first, int)
-            self._first_end = min(self._first_end, first + self._gap)
+            self._first_end = min(self._first_end, first + self._reach)
             self._untold = True
             if self._agg.two_phase and sum(rows.height for rows in self._fresh) > MEMTABLE_ROWS:
                 self._merge_fresh()
@@ -104,12 +109,12 @@ class Sessions(WindowOperator):
         if not pieces.height:
             return
         sessions = self._assigned(pieces).collect()
-        ended = (pl.col(LAST + "_max") + self._gap) <= (clamp(time) if time != FOREVER else FOREVER)
+        ended = (pl.col(LAST + "_max") + self._reach) <= (clamp(time) if time != FOREVER else FOREVER)
         # What ends now is told even when an early result has said it all.
-        ends_now = ended & (pl.col(LAST + "_max") + self._gap > before)
+        ends_now = ended & (pl.col(LAST + "_max") + self._reach > before)
         fire = ends_now | (ended & pl.col(CHANGED + "_any")) if self._tracked else ended
         if self._tracked:
-            late = (pl.col(LAST + "_max") + self._gap <= before) & fire
+            late = (pl.col(LAST + "_max") + self._reach <= before) & fire
             yield from self._emit(sessions.filter(late), "late")
             yield from self._emit(sessions.filter(fire & ~late), "on_time")
             sessions = self._said(sessions, fire)
@@ -117,7 +122,7 @@ class Sessions(WindowOperator):
                 many = ~ended & (pl.col("__rows_sum") - pl.col(SEEN + "_max") >= self._early.n)
                 yield from self._emit(sessions.filter(many), "early")
                 sessions = self._said(sessions, many)
-            kept = (pl.col(LAST + "_max") + (self._gap + self._lateness)) > (
+            kept = (pl.col(LAST + "_max") + (self._reach + self._lateness)) > (
                 clamp(time) if time != FOREVER else FOREVER
             )
             gone = sessions.filter(~kept) if time != FOREVER else sessions
@@ -135,7 +140,7 @@ class Sessions(WindowOperator):
         self._next_early = None
         self._merge_fresh()
         sessions = self._assigned(self._pieces).collect()
-        open_ = (pl.col(LAST + "_max") + self._gap > self._ctx.watermark) & pl.col(CHANGED + "_any")
+        open_ = (pl.col(LAST + "_max") + self._reach > self._ctx.watermark) & pl.col(CHANGED + "_any")
         yield from self._emit(sessions.filter(open_), "early")
         self._keep(self._said(sessions, open_).select(self._columns()), after=self._ctx.watermark)
 
@@ -302,7 +307,7 @@ class Sessions(WindowOperator):
         self._first_end, self._overdue = FOREVER, False
         if pieces.height:
             # Ends of what has fired and waits for its lateness count from then on.
-            end, changed = pl.col(LAST).max().over(SID) + self._gap, pl.col(CHANGED).any().over(SID)
+            end, changed = pl.col(LAST).max().over(SID) + self._reach, pl.col(CHANGED).any().over(SID)
             known = self._cut(pieces.lazy()).select(end.alias("e"), changed.alias("c")).collect()
             ends = known["e"]
             reached = max(after, self._ctx.watermark)
@@ -313,7 +318,7 @@ class Sessions(WindowOperator):
         for rows in self._fresh:
             low = rows[TIME].min()
             assert isinstance(low, int)
-            self._first_end = min(self._first_end, low + self._gap)
+            self._first_end = min(self._first_end, low + self._reach)
 
     def _columns(self) -> list[str]:
         own = [START, LAST, REVISION, CHANGED, SEEN]

@@ -41,14 +41,28 @@ def test_a_row_between_two_sessions_makes_one_of_them():
         assert counted(job.result()) == {(0, 30): 3}
 
 
-def test_a_session_fires_when_the_watermark_reaches_its_end_and_not_before():
+def test_a_session_fires_when_the_watermark_is_past_its_end_and_not_before():
     feed = testing.Feed(SCHEMA)
     stream = feed.stream.event_time("t").key_by("k").window(flare.session("10s")).agg(n=pl.len())
     with live(stream) as job:
-        feed.give(at(0, 5, k=["a", "a"])).give(at(14.999999, k=["b"])).settle()
+        feed.give(at(0, 5, k=["a", "a"])).give(at(15, k=["b"])).settle()
         assert job.result().is_empty()
-        feed.give(at(15, k=["b"])).settle()
+        feed.give(at(15.000001, k=["b"])).settle()
         assert job.result().select("k", "n").rows() == [("a", 2)]
+
+
+def test_a_row_at_the_end_of_a_session_belongs_to_it_when_time_is_told_just_before():
+    frame = at(0, 10, 10, k=["a", "b", "a"])
+    stream = told(frame).key_by("k").window(flare.session("10s")).agg(n=pl.len())
+    assert counted(stream.collect().filter(pl.col("k") == "a")) == {(0, 20): 2}
+
+
+def test_a_late_row_at_the_end_of_a_session_that_is_kept_extends_it():
+    frame = at(0, 30, 10, k=["a", "b", "a"])
+    stream = told(frame).key_by("k").window(flare.session("10s"), allowed_lateness="20s").agg(n=pl.len())
+    out = stream.collect().filter(pl.col("k") == "a")
+    assert out.select("pane", "revision", "n").rows() == [("on_time", 0, 1), ("late", 1, 2)]
+    assert bounds(out) == [(0, 10), (0, 20)]
 
 
 def test_each_key_has_its_own_sessions():
