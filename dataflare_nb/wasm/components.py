@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
 
-from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest
+from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest, shown
 from ..types import Clock
 from .abi import DOORS, FUNCTIONS, PluginType
 from .figures import Figures, PluginStats
-from .plugin import Plugin
+from .plugin import Plugin, plugin_name
+from .policy import unknown
 from .runtime import Loaded, Output
 
 WasmComponentType = PluginType
@@ -39,8 +40,10 @@ class WasmComponentConfig:
     def load(self) -> Plugin:
         """Read the plugin and hold it to the type, naming all that is wrong at once."""
         wrong = []
-        if not isinstance(self.name, str) or not self.name.strip() or len(self.name) > 128:
-            wrong.append(f"`name`: {self.name!r} is not a name of 1 to 128 characters")
+        try:
+            plugin_name(self.name)
+        except ValueError as error:
+            wrong.append(f"`name`: {error}")
         if self.config is not None and not isinstance(self.config, Mapping):
             wrong.append(f"`config`: it is {type(self.config).__name__}, not an object")
         kind: PluginType | None = None
@@ -54,13 +57,11 @@ class WasmComponentConfig:
             plugin = Plugin.load(self.plugin)
         except WasmError as error:
             wrong.append(f"`plugin`: {error}")
-        except TypeError:
-            wrong.append(f"`plugin`: {self.plugin!r} is not a path, an object or a Plugin")
         if plugin is not None and kind is not None and plugin.config.type is not kind:
             found = plugin.config.type
             wrong.append(f"`component_type`: it is {kind}, and the plugin is a {found}, which goes into {DOORS[found]}")
         if wrong or plugin is None:
-            raise WasmConfiguration(f"component {self.name!r} does not hold: " + "; ".join(wrong))
+            raise WasmConfiguration(f"component {shown(self.name)} does not hold: " + "; ".join(wrong))
         return plugin.with_config({**plugin.config.config, **(self.config or {})}, name=self.name)
 
 
@@ -205,7 +206,7 @@ def _described(config: Any) -> WasmComponentConfig:
     known = WasmComponentConfig.__dataclass_fields__
     if not isinstance(config, Mapping):
         raise WasmConfiguration(f"a component is a WasmComponentConfig or an object, not {type(config).__name__}")
-    wrong = [f"`{name}` is not known.{nearest(str(name), known)}" for name in config if name not in known]
+    wrong = unknown(config, known)
     wrong += [f"`{name}` is missing" for name in ("name", "plugin") if name not in config]
     if wrong:
         raise WasmConfiguration("this component does not hold: " + "; ".join(wrong))

@@ -24,9 +24,10 @@ PUBLIC = ".pub"
 _MOST_BYTES = 16384
 
 
-def generate_key(private: Path, *, password: str | None = None) -> Path:
+def generate_key(private: str | os.PathLike[str], *, password: str | None = None) -> Path:
     """Make a key: `private` is written for its owner alone, the public key beside it as `.pub`; return the latter."""
     needed()
+    private = Path(private)
     key = ed25519.Ed25519PrivateKey.generate()
     locked: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if password:

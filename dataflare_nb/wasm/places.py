@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 MOST_PATH = 4096
 _MOST_STEPS = 256
@@ -78,6 +79,17 @@ def open_plain(folder: int, name: str, flags: int) -> tuple[int, os.stat_result]
         os.close(opened)
         raise
     return opened, found
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Return the content of a plain file of at most so many bytes; anything else is refused, without waiting for it."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than the {most} bytes that are allowed")
+    return data
 
 
 def _plain(mode: int) -> None:

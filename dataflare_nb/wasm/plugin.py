@@ -13,16 +13,20 @@ import msgspec
 import polars as pl
 
 from .. import dtypes
-from ..errors import GraphFormat, WasmConfiguration, WasmPluginLoad, WrongType
+from ..errors import GraphFormat, WasmConfiguration, WasmPluginLoad, WrongType, shown
 from .abi import FUNCTIONS, PluginType
 from .figures import Figures
 from .guest import Limits
 from .modules import MAX_MODULE
+from .places import read_plain
 from .policy import SecurityPolicy, memory_size, milliseconds, read_fields, read_policy, settle
 from .statement import Signature
 from .trust import enforce
 
 __all__ = ["FUNCTIONS", "Plugin", "PluginType", "WasmPluginConfig"]
+
+MOST_DESCRIPTION = 16 << 20
+"""Bytes of a plugin.json, whose config may hold a table or two."""
 
 
 class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +53,8 @@ class WasmPluginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     @classmethod
     def load(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> WasmPluginConfig:
         """Read a plugin.json or a dict, or name all that is wrong with it at once."""
+        if not isinstance(source, Mapping | str | os.PathLike):
+            raise WasmConfiguration(f"{shown(source)} is not a path, an object or a Plugin")
         where = "this plugin description" if isinstance(source, Mapping) else str(source)
         document = dict(source) if isinstance(source, Mapping) else _document(Path(source))
         policy, wrong = read_policy(document.pop("security_policy", {}))
@@ -111,17 +117,10 @@ class Plugin:
         base = Path() if isinstance(source, Mapping) else Path(source).parent
         path = base / config.module_path
         try:
-            size = path.stat().st_size
-            module = path.read_bytes() if size <= MAX_MODULE else None
-        except OSError as error:
-            raise WasmPluginLoad(
-                f"cannot read its module {path}: {error.strerror}; build it, or correct module_path", plugin=config.name
-            ) from None
-        if module is None:
-            raise WasmPluginLoad(
-                f"its module {path} has {size} bytes; at most {MAX_MODULE} are allowed", plugin=config.name
-            )
-        return cls.of(config, module)
+            return cls.of(config, read_plain(path, MAX_MODULE))
+        except (OSError, ValueError) as error:
+            told = f"cannot read its module {_spelled(path)}: {_why(error)}; build it, or correct module_path"
+            raise WasmPluginLoad(told, plugin=config.name) from None
 
     @classmethod
     def of(cls, config: WasmPluginConfig, module: bytes) -> Plugin:
@@ -173,40 +172,65 @@ class Plugin:
 
 
 def _document(path: Path) -> dict[str, Any]:
+    name = _spelled(path)
     try:
-        found = msgspec.json.decode(path.read_bytes())
-    except OSError as error:
-        raise WasmConfiguration(f"cannot read {path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise WasmConfiguration(f"{path} is not JSON: {error}") from None
+        found = msgspec.json.decode(read_plain(path, MOST_DESCRIPTION))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WasmConfiguration(f"{name} is not JSON: {error}") from None
+    except (OSError, ValueError) as error:
+        raise WasmConfiguration(f"cannot read {name}: {_why(error)}") from None
     if not isinstance(found, dict):
-        raise WasmConfiguration(f"{path} holds {type(found).__name__}, not an object")
+        raise WasmConfiguration(f"{name} holds {type(found).__name__}, not an object")
     return found
+
+
+def _spelled(path: Path) -> str:
+    return shown(str(path), 200)[1:-1]
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _type(value: Any) -> PluginType:
     try:
         return PluginType(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not one of {', '.join(PluginType)}") from None
+        raise ValueError(f"{shown(value)} is not one of {', '.join(PluginType)}") from None
 
 
-def _name(value: Any) -> str:
+def plugin_name(value: Any) -> str:
+    """Return a name that a plugin may have."""
     if not isinstance(value, str) or not value.strip() or len(value) > 128:
-        raise ValueError(f"{value!r} is not a name of 1 to 128 characters")
+        raise ValueError(f"{shown(value)} is not a name of 1 to 128 characters")
+    if not value.isprintable():
+        raise ValueError(f"{shown(value)} has characters that cannot be shown, and a name stands in logs and messages")
     return value
+
+
+def _policy(value: Any) -> SecurityPolicy:
+    return SecurityPolicy.load(value) if isinstance(value, Mapping) else msgspec.convert(value, SecurityPolicy)
+
+
+def _config(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.convert(value, dict[str, Any])
+    try:
+        msgspec.json.encode(found)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    return found
 
 
 def _digest(value: Any) -> str:
     text = str(value).lower()
     if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise ValueError(f"{value!r} is not 64 hexadecimal digits")
+        raise ValueError(f"{shown(value)} is not 64 hexadecimal digits")
     return text
 
 
 def _schema(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"{value!r} is not a mapping of columns to types, such as {{'name': 'String'}}")
+        raise ValueError(f"{shown(value)} is not a mapping of columns to types, such as {{'name': 'String'}}")
     texts = {}
     for name, kind in value.items():
         polars = isinstance(kind, pl.DataType) or (isinstance(kind, type) and issubclass(kind, pl.DataType))
@@ -218,8 +242,10 @@ def _schema(value: Any) -> dict[str, Any]:
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "name": _name,
+    "name": plugin_name,
     "type": _type,
+    "config": _config,
+    "security_policy": _policy,
     "memory_limit": memory_size,
     "timeout_ms": milliseconds,
     "sha256": _digest,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import WasmConfiguration, listing, nearest
+from ..errors import BadOption, WasmConfiguration, listing, nearest, shown
+from ..windows import microseconds
 from .folders import Folder
 from .hosts import HostPattern
 
@@ -19,13 +20,15 @@ MOST_TIME_MS = 3_600_000
 
 T = TypeVar("T")
 _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_TIMES = {"": 1.0, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+_SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]*)\s*")
+_MOST_UNKNOWN = 12
 
 
 class SecurityPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a plugin may do. Nothing, unless it is said here.
 
-    Bytes are integers or text such as `"64MiB"`; times are milliseconds or text such as `"2s"`.
+    Bytes are integers or text such as `"64MiB"`; times are milliseconds, text such as `"2s"` or `"1m30s"`, or a
+    `timedelta`.
     """
 
     allow_network: bool = False
@@ -112,7 +115,7 @@ def read_fields(
 ) -> tuple[dict[str, Any], list[str]]:
     """Read each field of a struct by its own reader or type; return the values and every mistake."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    wrong = [f"`{name}` is not known.{nearest(str(name), fields)}" for name in source if name not in fields]
+    wrong = unknown(source, fields)
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name not in source:
@@ -120,53 +123,74 @@ def read_fields(
                 wrong.append(f"`{name}` is missing")
             continue
         try:
-            reader = readers.get(name)
-            values[name] = reader(source[name]) if reader else msgspec.convert(source[name], field.type)
-        except (ValueError, TypeError, msgspec.ValidationError) as error:
+            values[name] = _read(source[name], field.type, readers.get(name))
+        except _MISTAKES as error:
             wrong.append(f"`{name}`: {error}")
     return values, wrong
 
 
+def unknown(source: Iterable[Any], known: Collection[str]) -> list[str]:
+    """Say which names are not known; of many the first, since anybody may have written them."""
+    names = [name for name in source if name not in known]
+    wrong = [f"`{shown(name)[1:-1]}` is not known.{nearest(str(name)[:64], known)}" for name in names[:_MOST_UNKNOWN]]
+    more = len(names) - _MOST_UNKNOWN
+    return [*wrong, f"{more} more are not known"] if more > 0 else wrong
+
+
 def settle(struct: msgspec.Struct, readers: Mapping[str, Callable[[Any], Any]]) -> None:
-    """Turn the text a user may write into what the fields hold, or name every mistake."""
+    """Turn what a user may write in Python into what the fields hold, or name every mistake."""
     wrong = []
-    for name, reader in readers.items():
-        given = getattr(struct, name)
+    for field in msgspec.structs.fields(struct):
+        given = getattr(struct, field.name)
         try:
-            msgspec.structs.force_setattr(struct, name, given if given is None else reader(given))
-        except ValueError as error:
-            wrong.append(f"`{name}`: {error}")
+            value = _read(given, field.type, readers.get(field.name) if given is not None or field.required else None)
+            msgspec.structs.force_setattr(struct, field.name, value)
+        except _MISTAKES as error:
+            wrong.append(f"`{field.name}`: {error}")
     if wrong:
         raise WasmConfiguration(f"{type(struct).__name__} does not hold: " + "; ".join(wrong))
 
 
+_MISTAKES = (ValueError, TypeError, msgspec.ValidationError, RecursionError, WasmConfiguration)
+
+
+def _read(given: Any, kind: Any, reader: Callable[[Any], Any] | None) -> Any:
+    return reader(given) if reader is not None else msgspec.convert(given, kind)
+
+
 def memory_size(value: Any) -> int:
     """Return bytes from `67108864` or `"64MiB"`, within what a guest may have."""
-    size = _quantity(value, _SIZES, "bytes or text such as '64MiB'")
+    size = value
+    if not isinstance(value, int) or isinstance(value, bool):
+        found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if found is None or found[2].lower() not in _SIZES:
+            raise ValueError(f"{shown(value)} is not bytes or text such as '64MiB'")
+        size = int(float(found[1]) * _SIZES[found[2].lower()])
     if not LEAST_MEMORY <= size <= MOST_MEMORY:
-        raise ValueError(f"{value!r} is outside {LEAST_MEMORY} to {MOST_MEMORY} bytes")
-    return size
+        raise ValueError(f"{shown(value)} is outside {LEAST_MEMORY} to {MOST_MEMORY} bytes")
+    return int(size)
 
 
 def milliseconds(value: Any) -> int:
-    """Return milliseconds from `5000` or `"5s"`, within an hour."""
-    time = _quantity(value, _TIMES, "milliseconds or text such as '5s'")
+    """Return milliseconds from `5000`, `"5s"` or a `timedelta`, within an hour."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        time = value
+    else:
+        try:
+            time = -(-microseconds(value, "it") // 1000)
+        except BadOption:
+            raise ValueError(
+                f"{shown(value)} is not milliseconds, text such as '5s', '250ms' or '1m30s', or a timedelta"
+            ) from None
     if not 1 <= time <= MOST_TIME_MS:
-        raise ValueError(f"{value!r} is outside 1 ms to 1 h")
+        raise ValueError(f"{shown(value)} is outside 1 ms to 1 h")
     return time
 
 
 def variable(name: str) -> str:
     """Return the name of an environment variable."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"{name!r} is not the name of an environment variable; each is written out, without patterns")
+        raise ValueError(
+            f"{shown(name)} is not the name of an environment variable; each is written out, without patterns"
+        )
     return name
-
-
-def _quantity(value: Any, units: Mapping[str, float], wanted: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
-    if found is None or found[2].lower() not in units:
-        raise ValueError(f"{value!r} is not {wanted}")
-    return int(float(found[1]) * units[found[2].lower()])

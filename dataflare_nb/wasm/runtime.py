@@ -218,7 +218,7 @@ class Loaded:
 
     def _initialize(self, args: Any) -> int:
         """Start the plugin anew with another config; the old one stays if that fails."""
-        values = [args] if isinstance(args, Mapping) else list(args)
+        values = list(args) if isinstance(args, Sequence) else [args]
         config = values[0] if values else self.plugin.config.config
         if len(values) > 1 or not isinstance(config, Mapping):
             raise WasmConfiguration("plugin_init takes one object, the config", plugin=self.plugin.name)
@@ -250,7 +250,7 @@ class Loaded:
     def _work(self, function: str, args: Any, as_frame: bool) -> Any:
         session = self._session
         package = None if self._as_json(args) else session.packed(self._frame(args))
-        height = len(args) if isinstance(args, Sequence) else args.height
+        height = len(args)
 
         def work(guest: Guest, call: Call) -> Any:
             if package is None:
@@ -288,7 +288,7 @@ class Loaded:
         return answer if as_frame else self._rows(answer, "aggregate_data")
 
     def _as_json(self, args: Any) -> bool:
-        return not isinstance(args, pl.DataFrame) and bool(self._session.takes & TAKES_JSON)
+        return isinstance(args, Sequence) and bool(self._session.takes & TAKES_JSON)
 
     def _encoded(self, args: Any) -> bytes:
         try:

@@ -36,8 +36,9 @@ class Signer:
     expires: dt.date | None
 
 
-def trust_key(public: Path, *, name: str | None = None, trust: Path | None = None) -> Path:
+def trust_key(public: str | os.PathLike[str], *, name: str | None = None, trust: Path | None = None) -> Path:
     """Put a public key into the trust store; return the file."""
+    public = Path(public)
     key = public_key(public)
     folder, called = trust or trust_folder(), name or public.stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", called):

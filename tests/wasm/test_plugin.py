@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import polars as pl
 import pytest
 from wasmtime import wat2wasm
 
-from dataflare_nb.errors import WasmConfiguration, WasmPluginLoad
+from dataflare_nb.errors import WasmConfiguration, WasmError, WasmPluginLoad
 from dataflare_nb.wasm import Plugin, PluginType, SecurityPolicy, WasmPluginConfig
 
 from .guests import text
@@ -123,9 +125,23 @@ def test_memory_is_bytes_or_text(memory: int | str, bytes_: int):
     assert SecurityPolicy.load({"max_memory": memory}).max_memory == bytes_
 
 
-@pytest.mark.parametrize(("time", "ms"), [(250, 250), ("2s", 2000), ("1.5s", 1500), ("1m", 60_000), ("20 ms", 20)])
-def test_time_is_milliseconds_or_text(time: int | str, ms: int):
+@pytest.mark.parametrize(
+    ("time", "ms"), [(250, 250), ("2s", 2000), ("1m30s", 90_000), ("20ms", 20), (timedelta(seconds=2), 2000)]
+)
+def test_time_is_milliseconds_or_as_windows_have_it(time: int | str | timedelta, ms: int):
     assert SecurityPolicy.load({"max_execution_time": time}).max_execution_time == ms
+
+
+@pytest.mark.parametrize("time", ["1.5s", "20 ms", "5", "1mo", "-1s", "9" * 400 + "h", "0s", "2h", 1.5, True, None])
+def test_other_times_are_refused(time: Any):
+    with pytest.raises(WasmConfiguration, match=r"`max_execution_time`: .* is (not milliseconds, text|outside 1 ms)"):
+        SecurityPolicy.load({"max_execution_time": time})
+
+
+@pytest.mark.parametrize("memory", ["9" * 400 + "GiB", "9" * 20, -1, 10**400, 1.5, True, "1 TiB"])
+def test_other_sizes_are_refused(memory: Any):
+    with pytest.raises(WasmConfiguration, match=r"`max_memory`: .{1,70} is (not bytes or text|outside 65536 to)"):
+        SecurityPolicy.load({"max_memory": memory})
 
 
 def test_the_smaller_limit_holds():
@@ -151,6 +167,78 @@ def test_a_policy_and_a_config_written_in_python_are_checked_too():
     assert config.limits.time_ms == 1000
     with pytest.raises(WasmConfiguration, match="`name`: '' is not a name"):
         WasmPluginConfig(name="", type=PluginType.FILTER, module_path="-")
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"allowed_paths": "data"}, "`allowed_paths`: Expected `array`, got `str`"),
+        ({"allowed_hosts": (3,)}, "`allowed_hosts`: Expected `str`, got `int`"),
+        ({"allow_network": "no"}, "`allow_network`: Expected `bool`, got `str`"),
+        ({"allowed_env_vars": None}, "`allowed_env_vars`: Expected `array`, got `null`"),
+    ],
+)
+def test_types_of_a_policy_written_in_python_are_checked(policy: dict[str, Any], said: str):
+    with pytest.raises(WasmConfiguration, match=said):
+        SecurityPolicy(**policy)
+
+
+def test_what_python_may_write_for_a_field_is_taken():
+    assert SecurityPolicy(allow_file_system=True, allowed_paths=["data"]).allowed_paths == ("data",)  # type: ignore[arg-type]
+    config = WasmPluginConfig(**GOOD, security_policy={"max_memory": "1MiB"})  # type: ignore[arg-type]
+    assert config.limits.memory == 1 << 20
+    with pytest.raises(WasmConfiguration, match=r"`config`: it is not JSON: Encoding objects of type object"):
+        WasmPluginConfig(**{**GOOD, "config": {"a": object()}})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"config": ' + b'{"a": ' * 200_000, "is not JSON: maximum recursion depth"),
+        (b'{"name": "\xff"}', "is not JSON: 'utf-8' codec can't decode"),
+        (b'{"name": "\\ud800"}', "is not JSON"),
+        (b" " * (17 << 20) + b"{}", "it has more than the 16777216 bytes that are allowed"),
+    ],
+)
+def test_a_description_may_hold_anything(tmp_path: Path, content: bytes, said: str):
+    (tmp_path / "plugin.json").write_bytes(content)
+    with pytest.raises(WasmConfiguration, match=said):
+        Plugin.load(tmp_path / "plugin.json")
+
+
+@pytest.mark.parametrize("path", [3, None, b"plugin.json", "a\0b", "a\ud800", "a" * 5000, "/dev/zero", "/dev/tty"])
+def test_a_path_may_be_anything(path: Any):
+    with pytest.raises(WasmConfiguration, match=r"is not a path, an object or a Plugin|cannot read"):
+        Plugin.load(path)
+    with pytest.raises(WasmError, match=r"cannot read its module|`module_path`: Expected `str`"):
+        Plugin.load({**GOOD, "module_path": path})
+
+
+def test_nobody_waits_for_what_is_not_a_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WasmPluginLoad, match="pipe: it is not a plain file; build it"):
+        Plugin.load({**GOOD, "module_path": str(tmp_path / "pipe")})
+    (tmp_path / "large.wasm").write_bytes(bytes((8 << 20) + 1))
+    with pytest.raises(WasmPluginLoad, match="it has more than the 8388608 bytes that are allowed"):
+        Plugin.load({**GOOD, "module_path": str(tmp_path / "large.wasm")})
+
+
+@pytest.mark.parametrize("name", ["a\nERROR root: all is lost", "\x1b[2J", "a\u2028b", "\u202egpj.exe"])
+def test_a_name_cannot_write_lines_of_a_log(name: str):
+    with pytest.raises(WasmConfiguration, match=r"`name`: .* has characters that cannot be shown") as caught:
+        WasmPluginConfig.load({**GOOD, "name": name})
+    assert str(caught.value).isprintable()
+    assert WasmPluginConfig.load({**GOOD, "name": "räume 数据 ☀"}).name == "räume 数据 ☀"
+
+
+def test_mistakes_of_any_size_and_number_are_told_briefly():
+    many: dict[str, Any] = {**GOOD, **{f"k{i}": 1 for i in range(100_000)}, "type": "x" * 10_000_000}
+    with pytest.raises(WasmConfiguration, match=r"`k11` is not known.; 99988 more are not known") as caught:
+        WasmPluginConfig.load(many)
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(WasmConfiguration, match="`yyyy") as caught:
+        WasmPluginConfig.load({**GOOD, "y" * 10_000_000: 1})
+    assert len(str(caught.value)) < 300
 
 
 def test_a_config_survives_being_stored(folder: Path):

@@ -103,6 +103,18 @@ def test_plugin_init_starts_the_plugin_anew_with_a_config():
             runtime.call_function(source, "plugin_init", [1])
 
 
+@pytest.mark.parametrize("args", [None, 5, {"a": 1}, {1, 2}, iter([1]), object()])
+def test_arguments_that_are_none_are_refused_in_words(args: Any):
+    with WasmRuntime() as runtime:
+        for made in (JSON, plugin()):
+            guest = runtime.load_plugin(made)
+            with pytest.raises(WasmRuntimeError, match="its arguments are a list of JSON values or a frame, not"):
+                runtime.call_function(guest, "process_data", args)
+            if not isinstance(args, dict):
+                with pytest.raises(WasmConfiguration, match="plugin_init takes one object, the config"):
+                    runtime.call_function(guest, "plugin_init", args)
+
+
 def test_plugin_cleanup_ends_the_instance():
     with WasmRuntime() as runtime:
         source = runtime.load_plugin(numbers(rows="2"))
