@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -55,13 +56,14 @@ class WindowReport:
         if late is not None and covers is not None:
             late = late.rename({"missed_start": "window_start", "missed_end": "window_end"}).filter(covers)
         known = NEVER < stage.watermark < FOREVER
+        dtype = edge.schema[edge.event_time.column] if edge.event_time is not None else None
         asked = " ".join(
             part for part in (f"key={key!r}" if key is not None else "", f"at={at}" if at is not None else "") if part
         )
         return cls(
             item.id,
             str(edge.window.window),
-            _time(stage.watermark) if known else None,
+            _time(stage.watermark, dtype) if known else None,
             stage.watermark == FOREVER or stage.ended,
             waiting,
             results,
@@ -94,7 +96,7 @@ class WindowReport:
         end = row.get("window_end")
         if end is None or self.watermark is None:
             return ""
-        left = (end.astimezone(dt.UTC) if end.tzinfo else end).replace(tzinfo=None) - self.watermark
+        left = _utc(end) - _utc(self.watermark)
         if left > dt.timedelta(0):
             return f"fires when the watermark has moved on by {left}"
         return "has fired, and is kept for late rows"
@@ -151,5 +153,13 @@ def _zoned(value: dt.datetime, dtype: pl.DataType) -> pl.Expr:
     return naive.dt.convert_time_zone(zone) if zone else naive.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def _time(us: int) -> dt.datetime:
-    return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=us)
+def _time(us: int, dtype: pl.DataType | None) -> dt.datetime:
+    """Return a time as the event time's column has its times: in its zone, if it has one."""
+    time = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=us)
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    return time if zone is None else time.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone))
+
+
+def _utc(time: dt.datetime) -> dt.datetime:
+    """Times of one zone would be told apart by their clocks, an hour wrong where clocks are changed between them."""
+    return time if time.tzinfo is None else time.astimezone(dt.UTC)

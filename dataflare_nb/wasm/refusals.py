@@ -92,7 +92,7 @@ def refusal(node: ast.AST | type[ast.AST]) -> str:
 
 def instead_of_calling(target: Any, name: str) -> str:
     """Return what to write instead of a call that cannot be compiled."""
-    hint = _BUILTINS.get(target) if _hashable(target) else None
+    hint = _builtin_hint(target, name)
     if hint is not None:
         return hint
     if isinstance(getattr(target, "__self__", None), type) and issubclass(target.__self__, dt.date):
@@ -107,6 +107,15 @@ def instead_of_calling(target: Any, name: str) -> str:
     return "use arithmetic, comparisons, abs, min, max, round, int, float, bool and the functions of math"
 
 
+def _builtin_hint(target: Any, name: str) -> str | None:
+    """Return what is said of a builtin, also where a notebook has put an `open` or `input` of its own in its place."""
+    if _module_of(target) in _NOTEBOOKS:
+        return next((hint for builtin, hint in _BUILTINS.items() if builtin.__name__ == name), None)
+    original = getattr(target, "__wrapped__", target)
+    return _BUILTINS.get(original) if _hashable(original) else None
+
+
+_NOTEBOOKS = ("IPython", "ipykernel")
 _NO_CLOCK = "a compiled function has no clock; add a column with the time"
 _CLOCK = {
     "now": _NO_CLOCK,

@@ -53,6 +53,22 @@ def test_a_window_is_open_then_fired(feed):
     assert job.explain_window(at="2024-05-01 12:15").open["rows"].to_list() == [1]
 
 
+@pytest.mark.parametrize(
+    ("zone", "minute", "left"),
+    [("America/New_York", "2024-05-01 12:01", "0:09:00"), ("Europe/Berlin", "2024-10-27 01:55", "2:05:00")],
+)
+def test_the_watermark_is_told_in_the_zone_of_the_times_and_measured_across_changes_of_the_clock(zone, minute, left):
+    feed = testing.Feed({"t": pl.Datetime("us", zone)})
+    size = "10m" if left == "0:09:00" else "3h"
+    job = feed.stream.event_time("t").window(flare.tumbling(size)).agg(n=pl.len()).run("zoned", workers=1)
+    moment = pl.Series("t", [minute]).str.to_datetime(time_unit="us").dt.replace_time_zone(zone)
+    feed.give(moment.to_frame()).settle()
+    report = job.explain_window(at=minute)
+    assert str(report.watermark) == f"{moment[0]}"
+    assert f"fires when the watermark has moved on by {left}" in repr(report)
+    flare.stop_all()
+
+
 def test_a_window_that_is_kept_for_late_rows_and_what_missed_it_are_told(feed):
     job = running(windows(feed, allowed_lateness="5m"))
     feed.give(at(1, 12)).settle()

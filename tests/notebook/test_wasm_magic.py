@@ -185,6 +185,11 @@ def test_a_cell_is_saved_as_a_plugin_that_builds_to_the_same(
     assert "is there already; nothing is written over" in told(again)
 
 
+def test_what_a_shell_puts_in_the_place_of_open_is_refused_as_open_is(shell: Shell) -> None:
+    failed = shell.run("@flare.udf\ndef spy(x: float) -> float:\n    return x + len(open('a').read())")
+    assert "a compiled function has no files; read the data as a stream and join it" in str(failed.error)
+
+
 def test_a_python_cell_is_saved_as_a_plugin_that_needs_no_python(shell: Shell, tmp_path: Path) -> None:
     shell.run(f"%%wasm twice --lang python --save {tmp_path / 'twice'}\n{CELLS['python']}")
     shell.run(f"twice = flare.wasm.Plugin.load('{tmp_path / 'twice' / 'plugin.json'}')")
