@@ -190,8 +190,9 @@ class _Splitter:
         return inner.cast(wide) if wide is not None else inner
 
     def _dtype(self, inner: pl.Expr) -> pl.DataType | None:
+        read = {name: self._schema[name] for name in inner.meta.root_names() if name in self._schema}
         try:
-            return pl.LazyFrame(schema=self._schema).select(inner.alias("x")).collect_schema()["x"]
+            return pl.LazyFrame(schema=read).select(inner.alias("x")).collect_schema()["x"]
         except pl.exceptions.PolarsError:
             return None
 

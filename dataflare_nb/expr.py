@@ -377,12 +377,19 @@ def expand(expr: pl.Expr, schema: Schema, keys: Sequence[str] = ()) -> list[pl.E
         grouped = frame.group_by(*keys).agg(*made).collect_schema()
         return Schema({name: dtype for name, dtype in grouped.items() if name not in keys})
 
+    known: dict[int, list[str]] = {}
+
+    def names_of(part: Any) -> list[str]:
+        # A part is asked about for each column, and there may be thousands.
+        if id(part) not in known:
+            known[id(part)] = gives(_from_json(part)).names()
+        return known[id(part)]
+
     try:
         wanted = gives(expr)
         tree = json.loads(expr.meta.serialize(format="json"))
         singles = [
-            _from_json(_one(tree, at, lambda part: gives(part).names())).meta.undo_aliases().alias(name)
-            for at, name in enumerate(wanted)
+            _from_json(_one(tree, at, names_of)).meta.undo_aliases().alias(name) for at, name in enumerate(wanted)
         ]
         # The form is Polars' own affair: what was made of it has to give the same columns.
         apart = not any(single.meta.has_multiple_outputs() for single in singles)
@@ -391,12 +398,12 @@ def expand(expr: pl.Expr, schema: Schema, keys: Sequence[str] = ()) -> list[pl.E
         return [expr]
 
 
-def _one(tree: Any, at: int, names_of: Callable[[pl.Expr], list[str]]) -> Any:
+def _one(tree: Any, at: int, names_of: Callable[[Any], list[str]]) -> Any:
     """Replace each selection of columns in a written expression by the column it gives to output number `at`."""
     match tree:
         case {"Selector": _}:
-            return {"Column": names_of(_from_json(tree))[at]}
-        case {"Function": _} if len(names_of(_from_json(tree))) == 1:
+            return {"Column": names_of(tree)[at]}
+        case {"Function": _} if len(names_of(tree)) == 1:
             # One column made of several, such as pl.sum_horizontal(pl.all()).
             return tree
         case dict():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import polars as pl
 
@@ -36,7 +37,7 @@ def ask(item: node.AnyNode, schema: Schema, build: Callable[..., pl.LazyFrame], 
     Some mistakes show only where the query runs; without `run` it is planned, in a fiftieth of the time.
     """
     try:
-        query = build(pl.LazyFrame(schema=schema))
+        query = build(_without_rows(tuple(schema.items())))
         return Schema(query.collect().schema if run else query.collect_schema())
     except pl.exceptions.ColumnNotFoundError as error:
         if (name := _missing_column(error, item, schema)) is not None:
@@ -48,6 +49,12 @@ def ask(item: node.AnyNode, schema: Schema, build: Callable[..., pl.LazyFrame], 
         raise BadOption(f"{at(item)} {twice}; name them apart: {item.kind}(a=..., b=...)") from None
     except pl.exceptions.PolarsError as error:
         raise _wrong(item, error, schema) from None
+
+
+@lru_cache(maxsize=16)
+def _without_rows(schema: tuple[tuple[str, pl.DataType], ...]) -> pl.LazyFrame:
+    """Return a frame of a schema, kept since making one of many columns takes longer than asking it."""
+    return pl.LazyFrame(schema=dict(schema))
 
 
 def _missing_column(error: Exception, item: node.AnyNode, schema: Schema) -> str | None:

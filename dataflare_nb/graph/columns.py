@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -96,9 +97,8 @@ def column_step(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edg
     if isinstance(item, node.Rename | node.Filter | node.Explode):
         kept = {old: mapping.get(old, old) for old in edge.schema}
     else:
-        kept = {
-            name: name for name in edge.schema if name in schema and not _rewritten(item, name, loaded, edge.schema)
-        }
+        rewritten = _rewritten(item, loaded, edge.schema)
+        kept = {name: name for name in edge.schema if name in schema and name not in rewritten}
     return carry(edge, schema, kept, at(item))
 
 
@@ -116,17 +116,16 @@ def _reads(expr: pl.Expr) -> bool:
     return expr.meta.has_multiple_outputs() or bool(expr.meta.root_names())
 
 
-def _rewritten(item: node.AnyNode, name: str, exprs: Sequence[pl.Expr], schema: Schema) -> bool:
+def _rewritten(item: node.AnyNode, exprs: Sequence[pl.Expr], schema: Schema) -> set[str]:
+    """Return the columns that do not come out as they went in, though one of their name may."""
     match item:
         case node.Select() | node.WithColumns():
-            makers = [e for e in exprs if name in output_names(e, schema)]
-            return any(not (e.meta.is_column_selection() or e.meta.is_column()) for e in makers)
-        case node.Cast(columns=columns):
-            return name in columns
-        case node.Unnest(columns=columns):
-            return name in columns
+            makers = [e for e in exprs if not (e.meta.is_column_selection() or e.meta.is_column())]
+            return {name for expr in makers for name in output_names(expr, schema)}
+        case node.Cast(columns=columns) | node.Unnest(columns=columns):
+            return set(columns)
         case _:
-            return False
+            return set()
 
 
 def _refuse_other_rows(item: node.AnyNode, stored: Expr, expr: pl.Expr, schema: Schema) -> None:
@@ -172,9 +171,9 @@ def _require_kind(item: node.Explode | node.Unnest, schema: Schema, kinds: tuple
 
 
 def _refuse_rename(item: node.Rename, mapping: Mapping[str, str], schema: Schema) -> None:
-    after = [mapping.get(name, name) for name in schema]
+    after = Counter(mapping.get(name, name) for name in schema)
     for name in mapping.values():
-        if after.count(name) > 1:
+        if after[name] > 1:
             raise BadOption(f"{at(item)} makes two columns named `{name}`; the stream has {listing(schema)}")
 
 

@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -472,3 +473,11 @@ def test_nodes_are_frozen() -> None:
     with pytest.raises(AttributeError):
         next(iter(FLIGHTS.graph)).id = "other"  # type: ignore[misc]
     assert isinstance(next(iter(FLIGHTS.graph)), msgspec.Struct)
+
+
+def test_a_thousand_columns_are_described_at_once():
+    wide = flare.from_frame(pl.DataFrame({f"c{n}": [n] for n in range(1_000)}))
+    begun = time.monotonic()
+    described = wide.with_columns(pl.all() + 1).window(flare.global_window()).agg(pl.all().sum())
+    assert described.collect().row(0)[:3] == (1, 2, 3)
+    assert time.monotonic() - begun < 20
