@@ -154,7 +154,7 @@ class CalendarGrid:
     def _panes(self, times: pl.Series) -> pl.Series:
         wall = self._starts(times)
         starts = self._instants(wall)
-        if self._zone is None or not self._offset:
+        if self._zone is None:
             return starts
         # A clock that is put back over a start shows times before it twice, the second time inside the next window;
         # one that is put forward over it shows times after it before the window begins.
