@@ -292,3 +292,10 @@ def test_a_name_whose_new_job_cannot_open_keeps_its_old_one(tmp_path):
         FRAME.write_parquet(tmp_path / "taken.parquet").run(name="live")
     assert flare.job("live") is old
     assert old.status == "stopped"
+
+
+def test_a_job_ends_whatever_its_rows_are_made_of():
+    frame = pl.DataFrame({"nothing": pl.Series([[], None], dtype=pl.Array(pl.Int64, 0))})
+    job = flare.from_frame(frame).run(name="zero").wait(10)
+    assert job.result().equals(frame)
+    assert job.peek().equals(frame)
