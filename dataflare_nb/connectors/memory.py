@@ -7,7 +7,7 @@ from collections import deque
 
 import polars as pl
 
-from ..errors import BadOption, WrongType, shown, user_line
+from ..errors import BadOption, SinkError, WrongType, listing, shown, user_line
 from ..types import Batch, Context, Json, Schema
 from .options import Options, Positive, Resources
 
@@ -58,6 +58,11 @@ class MemoryBuffer:
         """Append rows; they are provisional as long as `owner` has not settled."""
         if not isinstance(batch, pl.DataFrame):
             raise WrongType(f"MemoryBuffer.add at {user_line()} takes a polars.DataFrame, not {type(batch).__name__}")
+        if self.schema is not None and batch.schema != self.schema:
+            raise WrongType(
+                f"MemoryBuffer.add at {user_line()}: the buffer holds {_columns(self.schema)}, and these rows have "
+                f"{_columns(batch.schema)}"
+            )
         with self._lock:
             self.schema = self.schema or batch.schema
             if batch.is_empty():
@@ -93,6 +98,10 @@ class MemoryBuffer:
         self._dropped += gone
 
 
+def _columns(schema: Schema) -> str:
+    return listing([f"{name}: {dtype}" for name, dtype in schema.items()])
+
+
 class MemoryOptions(Options, frozen=True, kw_only=True):
     """Options of `memory`: the blob key of a `MemoryBuffer`, and a bound that goes before the buffer's own."""
 
@@ -116,7 +125,13 @@ class MemorySink:
         return cls(buffer)
 
     def open(self, ctx: Context, schema: Schema) -> MemoryWriter:
-        self._buffer.schema = self._buffer.schema or schema
+        known = self._buffer.schema
+        if known is not None and known != schema:
+            raise SinkError(
+                f"to_memory: the buffer holds {_columns(known)}, and this stream has {_columns(schema)}; "
+                "give each its own flare.MemoryBuffer"
+            )
+        self._buffer.schema = schema
         return MemoryWriter(self._buffer)
 
 

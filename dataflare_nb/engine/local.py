@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import re
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import polars as pl
 
@@ -118,20 +119,24 @@ def _with_results(graph: Graph, outputs: Sequence[str], bounded: bool) -> tuple[
             continue
         buffer = MemoryBuffer(None if bounded else LIVE_RESULT_ROWS)
         key = f"result-{ref}"
-        keep = Write(id=_result_id(node_id, tag), inputs=(ref,), sink="memory", options={"buffer": key})
+        keep_id = _result_id(node_id, tag, graph.nodes)
+        keep = Write(id=keep_id, inputs=(ref,), sink="memory", options={"buffer": key})
         graph, _ = graph.add(keep, {key: buffer})
         results[ref] = buffer
     return graph, results
 
 
-def _result_id(node_id: str, tag: str) -> str:
-    return f"result_{node_id}"[:56] + ("" if tag == "main" else f"_{tag}")
+def _result_id(node_id: str, tag: str, taken: Container[str]) -> str:
+    """Return a name for the sink of an output, with a number where another stage is called so."""
+    name = f"result_{node_id}"[:48] + ("" if tag == "main" else f"_{tag}")
+    numbered = (f"{name}_{n}" if n > 1 else name for n in itertools.count(1))
+    return next(each for each in numbered if each not in taken)
 
 
 def _name(name: str | None, outputs: Sequence[str]) -> str:
     if name is None:
         return "+".join(split_ref(ref)[0] for ref in outputs)
-    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
+    if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         raise BadOption(f"name={name!r}: a job's name is letters, digits, _ and -, at most 64")
     return name
 

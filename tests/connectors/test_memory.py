@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dataflare_nb as flare
 from dataflare_nb.connectors import MemoryBuffer, make_sink
+from dataflare_nb.errors import SinkError, WrongType
 
 from .helpers import Lent, put
 
@@ -96,3 +99,13 @@ def test_a_function_gets_every_batch_and_its_epoch() -> None:
     again.abort()
     again.close()
     assert seen[-1] == (4, 8)
+
+
+def test_a_buffer_takes_rows_of_one_schema_only() -> None:
+    buffer = flare.MemoryBuffer()
+    one, other = pl.DataFrame({"a": [1]}), pl.DataFrame({"z": ["q"]})
+    with pytest.raises(SinkError, match=r"holds a: Int64, and this stream has z: String; give each its own"):
+        flare.run(flare.from_frame(one).to_memory(buffer), flare.from_frame(other).to_memory(buffer)).wait(10)
+    with pytest.raises(WrongType, match=r"holds a: Int64, and these rows have z: String"):
+        buffer.add(other)
+    assert buffer.rows().columns == ["a"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime
 
 import polars as pl
 import pytest
@@ -278,3 +279,14 @@ def test_several_outputs_are_one_job_and_share_their_work(tmp_path):
 def test_options_of_run_are_checked(options, message):
     with pytest.raises(flare.DataflareError, match=message):
         flare.rate(1).run(**options)
+
+
+def test_results_are_told_apart_however_stages_are_called():
+    timed = flare.from_frame(pl.DataFrame({"t": [datetime(2024, 1, 1)]})).event_time("t")
+    x = timed.window(flare.tumbling("1h")).agg(n=pl.len()).named("x")
+    long = ["l" * 60 + end for end in "12"]
+    others = [flare.from_frame(pl.DataFrame({"a": [1]})).named(name) for name in ("x_late", "result_x", *long)]
+    job = flare.run(x, x.late, *others).wait(20)
+    assert [job.result(name).height for name in ("x", "x.late", "x_late", "result_x", *long)] == [1, 0, 1, 1, 1, 1]
+    with pytest.raises(BadOption, match="a job's name is letters"):
+        x.run("two\n")
