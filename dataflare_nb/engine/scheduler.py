@@ -272,7 +272,12 @@ class Scheduler:
             for _ in range(0 if work.once else self.pace.turn - 1):
                 if not ready or self.stopping or stage.source.ended:
                     break
-                more, ready = stage.source.step(work.polled, time.monotonic())
+                try:
+                    more, ready = stage.source.step(work.polled, time.monotonic())
+                except Exception as error:
+                    # What was read before it goes its way first.
+                    stage.source.fault = error
+                    break
                 packets += more
             return Done(packets, ready)
         if stage.sink is not None:

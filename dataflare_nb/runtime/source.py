@@ -64,12 +64,16 @@ class SourceDriver:
         self._total = _total_rows(source)
         self.rows = 0
         self.ended = False
+        self.fault: Exception | None = None
+        """What the next step raises."""
 
     def step(self, most: int, born: float) -> tuple[list[Packet], bool]:
         """Return what one poll gives, and whether there may be more at once.
 
         `most` bounds the rows; `born` is the time to put on the packets.
         """
+        if self.fault is not None:
+            raise self.fault
         out = [Packet(Watermark(NEVER), (name,), born) for name in self._discover()]
         if not self._turns and not self._waiting:
             if self._source.bounded:

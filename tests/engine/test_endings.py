@@ -299,3 +299,49 @@ def test_a_job_ends_whatever_its_rows_are_made_of():
     job = flare.from_frame(frame).run(name="zero").wait(10)
     assert job.result().equals(frame)
     assert job.peek().equals(frame)
+
+
+class Breaking:
+    """A source whose sixth poll fails."""
+
+    bounded = True
+    invalid_schema = None
+    schema = pl.Schema({"t": pl.Datetime("us"), "n": pl.Int64()})
+
+    def __init__(self) -> None:
+        self.polls = 0
+
+    def total_rows(self) -> None:
+        return None
+
+    def splits(self) -> list[str]:
+        return ["only"]
+
+    def open(self, split: str, offset: object = None) -> Breaking:
+        return self
+
+    def poll(self, max_rows: int) -> pl.DataFrame:
+        self.polls += 1
+        if self.polls == 6:
+            raise OSError("the disk is gone")
+        return pl.DataFrame({"t": [self.polls], "n": [self.polls]}, schema=self.schema)
+
+    def rejected(self) -> None:
+        return None
+
+    def offset(self) -> dict[str, int]:
+        return {"polls": self.polls}
+
+    def close(self) -> None:
+        return None
+
+
+def test_what_was_read_before_a_poll_that_fails_goes_its_way():
+    flare.register_source("breaking", lambda options, resources: Breaking())
+    seen: list[int] = []
+    stream = flare.read("breaking").event_time("t")
+    job = stream.for_each_batch(lambda frame, epoch: seen.extend(frame["n"])).run(workers=1)
+    with pytest.raises(StageFailed, match=r"split only, row 5: OSError: the disk is gone"):
+        job.wait(10)
+    assert seen == [1, 2, 3, 4, 5]
+    assert job.ledger()["in"].to_list() == [5, 5, 5]
