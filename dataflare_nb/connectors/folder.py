@@ -167,11 +167,28 @@ def _is_text(path: str) -> bool:
 
 
 def _recursive(pattern: str) -> Iterator[tuple[str, Stamp]]:
+    root = pattern
+    while glob.has_magic(root):
+        root = os.path.dirname(root)
     for name in glob.iglob(pattern, recursive=True):
         there = _stat(name)
         if os.path.basename(name).startswith((".", "_")) or there is None or not stat.S_ISREG(there.st_mode):
             continue
+        if _goes_in_circles(os.path.dirname(name), root):
+            continue
         yield name, (there.st_size, there.st_mtime_ns)
+
+
+def _goes_in_circles(folder: str, root: str) -> bool:
+    """Tell whether a path goes, below `root`, through a link back to a folder that it has come through."""
+    while len(folder) > len(root):
+        above = os.path.dirname(folder)
+        if os.path.islink(folder):
+            target = os.path.realpath(folder)
+            if os.path.join(os.path.realpath(above or "."), "").startswith(os.path.join(target, "")):
+                return True
+        folder = above
+    return False
 
 
 def _neighbour(path: str) -> str:

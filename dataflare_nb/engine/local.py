@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import re
 import threading
 import weakref
@@ -172,4 +173,13 @@ def _positive_us(value: DurationLike, what: str) -> int:
     return us
 
 
+def _leave_to_parent() -> None:
+    """Know of no job in a process that was forked off: their threads are not here, and their files are the parent's."""
+    global _registry, _running
+    _registry, _running = threading.RLock(), weakref.WeakSet()
+    _jobs.clear()
+
+
 atexit.register(stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -120,7 +120,7 @@ class Scheduler:
             self._join(deadline)
         me = threading.get_ident()
         with self.lock:
-            return [work.stage.id for stage in self.stages for work in stage.running if work.thread != me]
+            return [stage.id for stage in self.stages for work in stage.running if work.thread != me and not work.visit]
 
     def see_off(self) -> None:
         """Give the workers of an ended job the moment they need to be gone."""

@@ -68,6 +68,11 @@ class Work:
             _receive(self._raised)
 
     @property
+    def visit(self) -> bool:
+        """Whether somebody only looks into the stage or changes it."""
+        return self.sequence < 0
+
+    @property
     def rows(self) -> int:
         """Rows that are being worked on."""
         return sum(packet.rows for packet in self.packets)

@@ -174,3 +174,14 @@ def test_overrides_of_columns_that_are_not_there_are_told(tmp_path: Path) -> Non
         (tmp_path / f"a.{kind}").write_text(text)
         with pytest.raises(SourceError, match=r"schema_overrides=\['b'\] are not in .*, which has a"):
             make_source(kind, {"path": str(tmp_path / f"a.{kind}"), "schema_overrides": {"b": pl.Int64}})
+
+
+def test_a_link_to_a_folder_above_is_not_followed_round_and_round(tmp_path: Path) -> None:
+    for folder in ("top", "top/below", "other"):
+        (tmp_path / folder).mkdir()
+        pl.DataFrame({"a": [1]}).write_csv(tmp_path / folder / "rows.csv")
+    (tmp_path / "top" / "below" / "back").symlink_to("..")
+    (tmp_path / "top" / "aside").symlink_to(tmp_path / "other")
+    (tmp_path / "entry").symlink_to("top")
+    assert read_csv(tmp_path / "top" / "**" / "*.csv").collect().height == 3
+    assert read_csv(tmp_path / "entry" / "**" / "*.csv").collect().height == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +14,7 @@ import polars as pl
 import pytest
 
 import dataflare_nb as flare
+from dataflare_nb.engine.visit import visiting
 from dataflare_nb.errors import JobError, JobStopped, StageFailed
 
 TRACED = sys.gettrace() is not None and sys.version_info < (3, 12)
@@ -345,3 +349,34 @@ def test_what_was_read_before_a_poll_that_fails_goes_its_way():
         job.wait(10)
     assert seen == [1, 2, 3, 4, 5]
     assert job.ledger()["in"].to_list() == [5, 5, 5]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_process_that_is_forked_off_leaves_the_jobs_to_its_parent(tmp_path):
+    script = """
+    import os, sys, time
+    import polars as pl
+    import dataflare_nb as flare
+
+    job = flare.rate(2000.0).write_csv(sys.argv[1]).run("written", workers=1, commit_every="100s")
+    while job.ledger()["out"][-1] < 500:
+        time.sleep(0.01)
+    child = os.fork()
+    if not child:
+        sys.exit(bool(flare.jobs()))
+    assert os.waitpid(child, 0)[1] == 0
+    job.drain(20)
+    rows = pl.read_csv(sys.argv[1] + "/*.csv")
+    assert rows["value"].to_list() == list(range(job.ledger()["out"][-1]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_whoever_looks_into_a_stage_is_not_one_that_cannot_be_stopped(caplog):
+    timed = flare.rate(1000.0).event_time("timestamp").window(flare.tumbling("1s")).agg(n=pl.len()).named("w")
+    job = timed.run(name="looked", workers=1)
+    with visiting(job._scheduler, job._stages["w"], 5.0):
+        job.stop()
+    assert not caplog.records
