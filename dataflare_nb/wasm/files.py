@@ -425,6 +425,6 @@ def _filestat(found: os.stat_result) -> bytes:
     kind = {stat.S_IFDIR: _DIRECTORY, stat.S_IFREG: _REGULAR, stat.S_IFLNK: _LINK}.get(
         stat.S_IFMT(found.st_mode), _UNKNOWN
     )
-    return _FILESTAT.pack(
-        0, found.st_ino, kind, found.st_nlink, found.st_size, found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
-    )
+    # WASI's times have no sign: what was before 1970 is at its beginning.
+    times = (max(time, 0) for time in (found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns))
+    return _FILESTAT.pack(0, found.st_ino, kind, found.st_nlink, found.st_size, *times)

@@ -109,6 +109,12 @@ def read(path: str | bytes, length: int = 12) -> bytes:
 # ---- reading ----
 
 
+def test_a_file_may_be_older_than_time(folder: Path):
+    os.utime(folder / "in.txt", (-86400, -86400))
+    questions = [call("path_filestat_get", 3, 1, PATH, 6, WHERE), *peek(WHERE + 48, 8)]
+    assert tell(*questions, path="in.txt") == [0] + [0] * 8
+
+
 def test_a_granted_folder_is_found_under_its_name(folder: Path):
     questions = [call("fd_prestat_get", 3, WHERE), f"(i32.load (i32.const {WHERE + 4}))"]
     questions += [call("fd_prestat_dir_name", 3, WHERE, 16), *peek(WHERE, 5), call("fd_prestat_get", 4, WHERE)]
