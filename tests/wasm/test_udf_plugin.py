@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 import wasmtime
@@ -23,6 +25,8 @@ from dataflare_nb.errors import (
     WasmTimeout,
 )
 from dataflare_nb.wasm import Kernel, Plugin, Session, udf
+from dataflare_nb.wasm.kernel import SECTION
+from dataflare_nb.wasm.library import leb
 
 from .functions import functions_by_name, gained
 
@@ -134,6 +138,57 @@ def test_a_module_that_was_changed_is_refused(tmp_path: Path):
     module.write_bytes(module.read_bytes().replace(b'"dep"', b'"dap"'))
     with pytest.raises(WasmPluginLoad, match="its description says"):
         Plugin.load(path)
+
+
+FOREIGN = bytes(
+    wasmtime.wat2wasm(
+        """(module (memory (export "memory") 40)
+           (func (export "kernel") (param i32 i32 i32) (result i64) (i64.const -1)))"""
+    )
+)
+
+
+def foreign(**facts: Any) -> bytes:
+    """Return a module that says of itself what a compiled function says."""
+    told = {"name": "f", "params": [["x", "float"]], "outputs": [["y", "float"]], "record": False, "sites": []}
+    told |= {"metered": False, "vector": False, "time_ms": 100, **facts}
+    return _with_section(msgspec.json.encode(told))
+
+
+def _with_section(content: bytes) -> bytes:
+    body = bytes([len(SECTION)]) + SECTION.encode() + content
+    return FOREIGN + b"\0" + leb(len(body)) + body
+
+
+def test_a_module_may_say_what_a_compiled_function_says():
+    assert Kernel.load(foreign()).facts.time_ms == 100
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"params": []},
+        {"params": [["x", "float"], ["x", "float"]]},
+        {"params": [["x\n", "float"]]},
+        {"params": [[f"p{i}", "float"] for i in range(100_000)]},
+        {"outputs": [[f"p{i}", "float"] for i in range(100_000)], "record": True},
+        {"outputs": [["y", "float"], ["z", "float"]]},
+        {"outputs": [["y\0", "float"]]},
+        {"name": "f\nERROR root: all is lost"},
+        {"time_ms": 0},
+        {"start": -64},
+    ],
+    ids=lambda facts: str(facts)[:40],
+)
+def test_what_a_foreign_module_says_of_itself_has_to_hold(facts: dict[str, Any]):
+    with pytest.raises(WasmPluginLoad, match="this module is not a compiled udf"):
+        Kernel.load(foreign(**facts))
+
+
+def test_a_section_may_hold_anything():
+    for content in (b"", b"\xff", b"[" * 500_000, b'{"name":' + b"[" * 500_000, b'{"odd":' + b"[" * 500_000):
+        with pytest.raises(WasmPluginLoad, match="this module is not a compiled udf"):
+            Kernel.load(_with_section(content))
 
 
 def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
