@@ -119,7 +119,8 @@ def _places(dtype: pl.DataType) -> int:
         case pl.List(inner=inner) | pl.Array(inner=inner):
             return _places(inner)  # type: ignore[arg-type]
         case pl.Struct(fields=fields):
-            return 1 + sum(_places(field.dtype) for field in fields)  # type: ignore[arg-type]
+            inner_places: list[int] = [_places(field.dtype) for field in fields]  # type: ignore[arg-type]
+            return 1 + sum(inner_places)
     return 1
 
 

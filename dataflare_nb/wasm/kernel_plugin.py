@@ -70,7 +70,7 @@ class KernelSession:
 def save_plugin(kernel: Kernel, source: Source, folder: Path, *, kind: str = PluginType.PROCESSOR) -> Path:
     """Write a compiled function as a plugin; return the path of its plugin.json."""
     facts = kernel.facts
-    if PluginType(kind) not in _TYPES:
+    if kind not in _TYPES:
         raise UdfError(f"{facts.name}.save: a compiled function is a {' or a '.join(_TYPES)}, not a {kind}")
     if PluginType(kind) is PluginType.FILTER and (facts.record or facts.outputs[0].type != "bool"):
         raise UdfError(f"{facts.name}.save: it returns {facts.returns}, and a Filter returns bool")
