@@ -143,7 +143,10 @@ class Session:
     def _compute(self, kernel: KernelSession, frame: pl.DataFrame) -> pl.DataFrame:
         with self.figures.call() as call:
             call.rows_in, call.bytes_in = frame.height, int(frame.estimated_size())
-            answer = kernel.call(frame)
+            try:
+                answer = kernel.call(frame)
+            finally:
+                call.memory = self.pool.memory_peak
             call.rows_out, call.bytes_out = answer.height, int(answer.estimated_size())
             return answer
 

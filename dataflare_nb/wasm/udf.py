@@ -55,7 +55,7 @@ def _placed(method: F) -> F:
         except WasmPluginExecution:
             raise
         except DataflareError:
-            with located(self.name):
+            with located(self.udf.name if isinstance(self, UdfCall) else self.name):
                 raise
 
     return call  # type: ignore[return-value]
@@ -71,11 +71,6 @@ class UdfCall(Apart):
     names: tuple[str, ...] = ()
     settings: tuple[tuple[str, Param], ...] = ()
     """Parameters that are given a param, with it; `args` are for the others."""
-
-    @property
-    def name(self) -> str:
-        """The function's name."""
-        return self.udf.name
 
     @_placed
     def alias(self, *names: str) -> UdfCall:

@@ -19,6 +19,7 @@ from dataflare_nb.errors import (
     DataflareError,
     UdfError,
     WasmConfiguration,
+    WasmError,
     WasmMemoryLimit,
     WasmPluginLoad,
     WasmRuntimeError,
@@ -138,6 +139,18 @@ def test_a_module_that_was_changed_is_refused(tmp_path: Path):
     module.write_bytes(module.read_bytes().replace(b'"dep"', b'"dap"'))
     with pytest.raises(WasmPluginLoad, match="its description says"):
         Plugin.load(path)
+
+
+def test_what_it_did_is_counted_with_its_memory(tmp_path: Path):
+    job = flare.from_frame(FRAME).wasm(str(gained.save(tmp_path / "gained"))).run("counted").wait()
+    row = job.plugins().row(0, named=True)
+    assert (row["plugin"], row["rows_in"], row["rows_out"], row["errors"]) == ("gained", 4, 4, 0)
+    assert row["memory_peak"] >= 65536
+    with flare.wasm.WasmRuntime() as runtime:
+        divide = runtime.load_plugin(pair.save(tmp_path / "pair"))
+        with pytest.raises(WasmError, match="float division by zero at row 3"):
+            runtime.call_function(divide, "process_data", FRAME)
+        assert runtime.stats(divide).memory_peak >= 65536
 
 
 FOREIGN = bytes(
