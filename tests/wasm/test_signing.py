@@ -70,7 +70,7 @@ def changed(folder: Path, change: Any) -> None:
 
 
 LAYOUTS = {
-    "as people write": '{\n  "name": "p",  "type":"Processor",\n  "module_path": "p.wasm",\n\n  "config": {"a": [1,2]}\n}\n',
+    "as people write": '{\n  "name": "p",  "type":"Processor",\n  "module_path": "p.wasm",\n\n  "config": {}\n}\n',
     "tabs": '{\n\t"name": "p",\n\t"type": "Processor",\n\t"module_path": "p.wasm"\n}',
     "Windows": '{\r\n    "name": "p",\r\n    "type": "Processor",\r\n    "module_path": "p.wasm"\r\n}\r\n',
     "one line": '{"name":"p","type":"Processor","module_path":"p.wasm","metadata":{"signature":"Zo\\u00eb, \\"}"}}',
