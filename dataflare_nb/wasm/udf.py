@@ -29,7 +29,6 @@ from ..signature import held
 from .apart import Apart
 from .columns import Slot
 from .kernel import Kernel
-from .kernel_plugin import save_plugin
 from .kernel_pool import KernelPool
 from .policy import milliseconds
 from .readable import readable
@@ -166,6 +165,12 @@ class Udf:
         return self.signature.returns.slots
 
     @property
+    def output(self) -> tuple[str, ...]:
+        """The names that the result was given."""
+        given = self._options["output"]
+        return (given,) if isinstance(given, str) else tuple(given)  # type: ignore[arg-type]
+
+    @property
     def dtype(self) -> pl.DataType:
         """The type of the result as one column, a struct if it has several fields."""
         return self.kernel.dtype
@@ -268,11 +273,14 @@ class Udf:
     def save(self, folder: str | os.PathLike[str], *, kind: Literal["Processor", "Filter"] = "Processor") -> Path:
         """Write the function as a plugin that needs no Python, and return the path of its plugin.json.
 
-        Beside it are the module, a README and, for readers, the source.
+        Beside it are the module, a README and the source, with all that it sees from outside: `dataflare plugin build`
+        compiles it again. A source that cannot stand alone is written to be read, and the README says why.
         """
         if not isinstance(folder, str | os.PathLike):
             raise WrongType(f"save takes the path of a folder, not {shown(folder)}")
-        return save_plugin(self.kernel, self.source, Path(folder), kind=kind)
+        from .saving import save
+
+        return save(self, Path(folder), kind)
 
     @functools.cached_property
     def _pool(self) -> KernelPool:
