@@ -14,7 +14,7 @@ from .figures import Call, Figures
 from .formats import KNOWN as FORMATS
 from .formats import Bytes, Package, pack
 from .guest import Guest
-from .hostcalls import HostFunctions
+from .hostcalls import HostFunctions, tame
 from .kernel_plugin import KernelSession, is_kernel
 from .layout import BYTES, JSON, SLICE, TAKES_JSON
 from .outbound import Reader
@@ -318,4 +318,4 @@ class Session:
             return ""
         where, length, _, _ = self._read(lambda: guest.memory.unpack(SLICE, at, "the returned error"))
         text = self._read(lambda: guest.memory.read(where, min(length, _MOST_ERROR_TEXT), "its text"))
-        return text.decode(errors="replace")
+        return tame(text.decode(errors="replace"))
