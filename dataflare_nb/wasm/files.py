@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .desk import Window
-from .places import open_plain, place
+from .places import open_folder, open_plain, place
 
 MOST_IOVECS = 1024
 MOST_OPEN = 64
@@ -39,7 +39,7 @@ _DIRENT = struct.Struct("<QQIBxxx")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A folder as a guest's machine is built with it."""
+    """A folder as a guest's machine is built with it; `path` is its real one, without links."""
 
     path: str
     guest: str
@@ -68,8 +68,9 @@ class Files:
         self._written = self._created = 0
         self._open: dict[int, _Entry] = {number: _Entry(-1) for number in range(STREAMS)}
         for number, folder in enumerate(folders, STREAMS):
-            fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._open[number] = _Entry(fd, folder=True, writable=folder.writable, guest=folder.guest)
+            self._open[number] = _Entry(
+                open_folder(folder.path), folder=True, writable=folder.writable, guest=folder.guest
+            )
 
     def begin(self) -> None:
         """Begin a call, which may write and create so much."""
