@@ -80,7 +80,8 @@ class HostFunctions:
             self._listen(level, self.plugin, text)
 
     def add(self, name: str, by: int) -> None:
-        """Count for a guest, under at most 64 names."""
+        """Count for a guest, under at most 64 names. They have no `/`, as what a job itself counts of a plugin has."""
+        name = tame(name).replace("/", "_")
         with self._lock:
             if name not in self._counters and len(self._counters) >= MOST_COUNTERS:
                 return
