@@ -13,6 +13,7 @@ from . import cli_signing
 from .errors import WasmBuild, WasmConfiguration, WasmError, WasmPluginExecution, WasmPluginLoad
 from .wasm import toolchains, trial
 from .wasm.bundled import bundled_plugin, bundled_plugins
+from .wasm.hostcalls import tame
 from .wasm.kernel_plugin import is_kernel
 from .wasm.plugin import FUNCTIONS, Plugin, PluginType
 from .wasm.session import Session
@@ -239,7 +240,7 @@ def _list(asked: argparse.Namespace) -> int:
     )
     for plugin in found:
         does = plugin.config.metadata.get("description", "")
-        print(f"{plugin.name:15} {plugin.config.type:12} {len(plugin.module):>9,} bytes  {does}")
+        print(f"{plugin.name:15} {plugin.config.type:12} {len(plugin.module):>9,} bytes  {tame(str(does))}")
     return OK
 
 
@@ -251,9 +252,13 @@ def _info(asked: argparse.Namespace) -> int:
         return OK
     for name, value in told.items():
         if isinstance(value, list):
-            value = ", ".join(map(str, value)) or "nothing"
+            value = tame(", ".join(map(str, value))) or "nothing"
         elif isinstance(value, dict):
-            value = "".join(f"\n    {key}: {json.dumps(each, ensure_ascii=False)}" for key, each in value.items())
+            value = "".join(
+                f"\n    {tame(f'{key}: {json.dumps(each, ensure_ascii=False)}')}" for key, each in value.items()
+            )
+        else:
+            value = tame(str(value))
         print(f"{name}: {value}")
     return OK
 

@@ -35,6 +35,7 @@ Catch as much of it as you mean to:
         |   `-- WasmBadOutput          it returned pointers, lengths or data that do not hold
         |-- WasmInterrupted            the job was stopped while the guest ran
         `-- UdfError                   a Python function that cannot become WebAssembly
+            `-- WrongArguments         a call of a compiled function that does not fit it; a TypeError too
 """
 
 from __future__ import annotations
@@ -208,6 +209,10 @@ class WasmInterrupted(WasmError):  # noqa: N818
 
 class UdfError(WasmError):
     """A Python function that cannot become WebAssembly."""
+
+
+class WrongArguments(UdfError, TypeError):  # noqa: N818
+    """A call of a compiled function that does not fit its parameters; a `TypeError` too, as any function's."""
 
 
 def told(error: BaseException) -> str:

@@ -30,6 +30,8 @@ class WasmStage(BaseOperator):
     A processor's columns are merged into the batch: one of the same name replaces, others are appended, and
     there must be a row for each row. A transformer that takes all columns answers with the new batch; with
     named columns it works like a processor. A filter answers with one Boolean column.
+
+    With a `schema`, which is what it made of no rows, every batch has to come out with just these columns.
     """
 
     parallel = True
@@ -43,6 +45,7 @@ class WasmStage(BaseOperator):
         output: str | None = None,
         on_error: OnError = "fail",
         seed: int | None = None,
+        schema: Schema | None = None,
     ) -> None:
         check_on_error(on_error)
         if function is None and plugin.config.type not in _STAGES:
@@ -54,6 +57,7 @@ class WasmStage(BaseOperator):
         self._plugin, self._columns = plugin, tuple(columns)
         self._function = function or FUNCTIONS[plugin.config.type]
         self._output, self._on_error, self._seed = output, on_error, seed
+        self._schema = schema
         self._filters = self._function == FUNCTIONS[PluginType.FILTER]
         self._replaces = self._function == FUNCTIONS[PluginType.TRANSFORMER] and not self._columns
         self._session: Session | None = None
@@ -62,7 +66,7 @@ class WasmStage(BaseOperator):
         """Return the schema after this stage, which is found by running the plugin on no rows."""
         check_columns(f"plugin {self._plugin.name}", self._columns, input_schema)
         session = self._opened()
-        return self._answer(session, pl.DataFrame(schema=input_schema)).schema
+        return self._made(session, pl.DataFrame(schema=input_schema)).schema
 
     def open(self, ctx: Context) -> None:
         super().open(ctx)
@@ -122,6 +126,9 @@ class WasmStage(BaseOperator):
             yield from self._apart(session, batch[half:])
 
     def _answer(self, session: Session, batch: Batch) -> Batch:
+        return self._held(self._made(session, batch))
+
+    def _made(self, session: Session, batch: Batch) -> Batch:
         given = batch.select(self._columns) if self._columns else batch
         answer = session.call(given, rows=None if self._replaces else batch.height)
         if self._filters:
@@ -139,3 +146,18 @@ class WasmStage(BaseOperator):
                 )
             answer = answer.rename({answer.columns[0]: self._output})
         return answer if self._replaces else batch.with_columns(answer.get_columns())
+
+    def _held(self, made: Batch) -> Batch:
+        """Return a batch if it has the columns that the stream was told of; their order is put right."""
+        told, found = self._schema, made.schema
+        if told is None or found == told:
+            return made
+        if dict(found) == dict(told):
+            return made.select(list(told))
+        differs = [f"`{name}` is new" for name in found if name not in told]
+        differs += [f"`{name}` is missing" for name in told if name not in found]
+        differs += [f"`{n}` is {found[n]} and was {told[n]}" for n in told if n in found and found[n] != told[n]]
+        raise WasmBadOutput(
+            f"it answers with other columns than for no rows, when the stream was built: {listing(differs)}",
+            plugin=self._plugin.name,
+        )

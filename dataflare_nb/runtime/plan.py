@@ -258,7 +258,8 @@ def _operator(graph: Graph, draft: _Draft) -> Callable[[], Operator]:
 def guest(item: node.Udf | node.Wasm, blob: Any) -> Guest:
     """Return the operator of a node that runs a plugin or a compiled function, with this one or another."""
     if isinstance(item, node.Wasm):
-        return WasmStage(blob, columns=item.columns or (), output=item.output, on_error=item.on_error)
+        schema = dtypes.from_json(item.schema)
+        return WasmStage(blob, columns=item.columns or (), output=item.output, on_error=item.on_error, schema=schema)
     mode: Literal["column", "filter"] = "column" if item.outputs or item.output else "filter"
     first = _first(item)
     settings = {slot: first[name] for slot, name in (item.settings or {}).items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import wasmtime
 
-from ..errors import WasmRuntimeError
+from ..errors import WasmConfiguration, WasmRuntimeError, listing
 from .calls import Halt, Signature
 from .desk import AT_WORK, Desk, Fault, Window
 from .environment import own_folders
@@ -78,7 +78,12 @@ class Doors:
 
     def desk(self) -> Desk:
         """Return the desk of a new guest."""
-        files = Files(self._folders, most_written=self._most_written)
+        try:
+            files = Files(self._folders, most_written=self._most_written)
+        except OSError as error:
+            granted = listing(folder.path for folder in self._folders)
+            told = f"its policy grants {granted}, which is no longer what it was when the plugin started"
+            raise WasmConfiguration(f"{told} ({error.strerror})", plugin=self._plugin) from None
         return Desk(self._settings, Wasi(self._variables, files), self._fetcher)
 
     def link(self, engine: wasmtime.Engine, module: wasmtime.Module) -> wasmtime.Linker | None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .desk import Window
-from .places import open_plain, place
+from .places import open_folder, open_plain, place
 
 MOST_IOVECS = 1024
 MOST_OPEN = 64
@@ -39,7 +39,7 @@ _DIRENT = struct.Struct("<QQIBxxx")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A folder as a guest's machine is built with it."""
+    """A folder as a guest's machine is built with it; `path` is its real one, without links."""
 
     path: str
     guest: str
@@ -68,8 +68,9 @@ class Files:
         self._written = self._created = 0
         self._open: dict[int, _Entry] = {number: _Entry(-1) for number in range(STREAMS)}
         for number, folder in enumerate(folders, STREAMS):
-            fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._open[number] = _Entry(fd, folder=True, writable=folder.writable, guest=folder.guest)
+            self._open[number] = _Entry(
+                open_folder(folder.path), folder=True, writable=folder.writable, guest=folder.guest
+            )
 
     def begin(self) -> None:
         """Begin a call, which may write and create so much."""
@@ -425,6 +426,6 @@ def _filestat(found: os.stat_result) -> bytes:
     kind = {stat.S_IFDIR: _DIRECTORY, stat.S_IFREG: _REGULAR, stat.S_IFLNK: _LINK}.get(
         stat.S_IFMT(found.st_mode), _UNKNOWN
     )
-    return _FILESTAT.pack(
-        0, found.st_ino, kind, found.st_nlink, found.st_size, found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
-    )
+    # WASI's times have no sign: what was before 1970 is at its beginning.
+    times = (max(time, 0) for time in (found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns))
+    return _FILESTAT.pack(0, found.st_ino, kind, found.st_nlink, found.st_size, *times)

@@ -49,6 +49,11 @@ Package: TypeAlias = Parcel | Bytes
 
 def pack(frame: pl.DataFrame, takes: int) -> Package:
     """Return a frame in the best format that a guest takes; `takes` are the bits of `df_formats`."""
+    for name in frame.columns:
+        if "\0" in name:
+            raise WasmError(
+                f"column {name!r} has the byte 0 in its name, which ends a name in a guest; rename it first"
+            )
     kind = choose(tuple(frame.dtypes), takes)
     if kind == ARROW_C:
         return Parcel(columns_of(frame), frame.height)

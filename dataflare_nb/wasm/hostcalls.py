@@ -74,13 +74,14 @@ class HostFunctions:
             return
         if text is None:
             level, text = logging.WARNING, "a log message outside the guest's memory was left out"
-        text = text if text.isprintable() else _tame(text)
+        text = tame(text)
         log.log(level, "%s: %s", self.plugin, text)
         if self._listen is not None:
             self._listen(level, self.plugin, text)
 
     def add(self, name: str, by: int) -> None:
-        """Count for a guest, under at most 64 names."""
+        """Count for a guest, under at most 64 names. They have no `/`, as what a job itself counts of a plugin has."""
+        name = tame(name).replace("/", "_")
         with self._lock:
             if name not in self._counters and len(self._counters) >= MOST_COUNTERS:
                 return
@@ -118,6 +119,8 @@ class HostFunctions:
             return self._said <= self._rate
 
 
-def _tame(text: str) -> str:
-    """Return text without what would begin a line of its own or steer a terminal."""
+def tame(text: str) -> str:
+    """Return text of a guest's without what would begin a line of its own or steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ..errors import WasmBadOutput, listing
+from ..errors import WasmBadOutput, listing, shown
 from ..lazy import lazy
 
 if TYPE_CHECKING:
@@ -73,20 +75,22 @@ def read(stream: pa.Buffer, *, budget: int) -> pl.DataFrame:
         messages = pa_ipc.MessageReader.open_stream(pa.BufferReader(stream))
         schema = _schema(messages)
         batches = []
+        rows = 0
         for message in messages:
             if message.type != "record batch":
                 raise WasmBadOutput(f"the returned IPC stream has a {message.type}; it may have record batches only")
             _refuse_compressed(message.metadata)
             batch = pa_ipc.read_record_batch(message, schema)
-            if not 0 <= batch.num_rows <= stream.size * 8 + 65536:
-                raise WasmBadOutput(f"the returned IPC stream claims {batch.num_rows} rows in {stream.size} bytes")
+            rows += batch.num_rows
+            if batch.num_rows < 0 or rows > stream.size * 8 + 65536:
+                raise WasmBadOutput(f"the returned IPC stream claims {rows} rows in {stream.size} bytes")
             budget -= sum(part.size for column in batch.columns for part in column.buffers() if part is not None)
             if budget < 0:
                 raise WasmBadOutput("the guest returned more data than its memory limit, by sharing buffers")
             batch.validate(full=True)
             batches.append(batch)
         if not schema.names:
-            return pl.DataFrame(height=sum(batch.num_rows for batch in batches))
+            return pl.DataFrame(height=rows)
         made = pl.from_arrow(pa.Table.from_batches(batches, schema))
     except WasmBadOutput:
         raise
@@ -107,9 +111,7 @@ def _schema(messages: pa_ipc.MessageReader) -> pa.Schema:
     schema = pa_ipc.read_schema(first)
     if len(schema.names) > MOST_COLUMNS:
         raise WasmBadOutput(f"the returned IPC stream has {len(schema.names)} columns; at most {MOST_COLUMNS}")
-    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
-    if twice:
-        raise WasmBadOutput(f"the guest returned several columns called {listing(twice)}")
+    refuse_twice(schema.names)
     for field in schema:
         if (odd := _odd(field.type)) is not None:
             raise WasmBadOutput(
@@ -117,6 +119,13 @@ def _schema(messages: pa_ipc.MessageReader) -> pa.Schema:
                 "in the place of dictionaries"
             )
     return schema
+
+
+def refuse_twice(names: Sequence[str]) -> None:
+    """Refuse columns of the same name."""
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise WasmBadOutput(f"the guest returned several columns called {listing(shown(name)[1:-1] for name in twice)}")
 
 
 def _odd(kind: pa.DataType) -> pa.DataType | None:

@@ -15,6 +15,8 @@ from .layout import way_out
 
 _DIGITS = {"ms": "3", "us": "6", "ns": "9"}
 _FIELD = "f{}"
+_PLACE, _UNFOLDED = 8, 4
+"""Bytes of a value that is left out, and how many times a guest's memory its rows may take when they are read."""
 
 
 def written(frame: pl.DataFrame) -> bytes:
@@ -39,10 +41,19 @@ def written(frame: pl.DataFrame) -> bytes:
     return told.write_json().encode()
 
 
-def read(data: bytes, schema: pl.Schema | None) -> pl.DataFrame:
-    """Return the frame that JSON rows hold. With a schema every value has to fit; without, types are found out."""
+def read(data: bytes, schema: pl.Schema | None, *, budget: int) -> pl.DataFrame:
+    """Return the frame that JSON rows hold. With a schema every value has to fit; without, types are found out.
+
+    `budget` are the bytes a guest may have; what it leaves out of its rows takes room too, once it is read.
+    """
     if schema is None:
         return untyped(decoded(data))
+    objects, places = data.count(b"{"), sum(map(_places, schema.dtypes()))
+    if objects * places * _PLACE > _UNFOLDED * budget:
+        raise WasmBadOutput(
+            f"the returned JSON has {objects} objects for {places} columns and fields, far more values than fit into "
+            f"its {budget} bytes; raise max_memory, answer in smaller batches, or in Arrow"
+        )
     try:
         rows = _decoder(tuple(schema.items())).decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -100,6 +111,17 @@ def _row(name: str, fields: dict[str, pl.DataType]) -> Any:
     names = {_FIELD.format(place): field for place, field in enumerate(fields)}
     types = [(short, _python(dtype) | None, None) for short, dtype in zip(names, fields.values(), strict=True)]
     return msgspec.defstruct(name, types, rename=names, forbid_unknown_fields=True)
+
+
+def _places(dtype: pl.DataType) -> int:
+    """Return how many values an object may have because of a column."""
+    match dtype:
+        case pl.List(inner=inner) | pl.Array(inner=inner):
+            return _places(inner)  # type: ignore[arg-type]
+        case pl.Struct(fields=fields):
+            inner_places: list[int] = [_places(field.dtype) for field in fields]  # type: ignore[arg-type]
+            return 1 + sum(inner_places)
+    return 1
 
 
 def _python(dtype: pl.DataType) -> Any:

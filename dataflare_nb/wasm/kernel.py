@@ -21,6 +21,8 @@ SECTION = "dataflare.udf.2"
 ENTRY = "kernel"
 _MOST_QUOTED = 200
 START, MOST_START = 64, 1 << 24
+MOST_SLOTS = 1024
+"""Parameters, and columns of a result: with a chunk of each, addresses stay within 32 bits."""
 
 
 class Site(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -184,15 +186,17 @@ def read_facts(module: bytes) -> Facts:
                 facts = msgspec.json.decode(module[at + len(head) : end], type=Facts)
                 if _sound(facts):
                     return facts
-    except (Malformed, msgspec.DecodeError, UnicodeDecodeError):
+    except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     raise WasmPluginLoad("this module is not a compiled udf; make one with @flare.udf")
 
 
 def _sound(facts: Facts) -> bool:
     """Whether facts hold that anybody may have written."""
-    names = [slot.name for slot in facts.outputs]
+    takes, gives = ([slot.name for slot in slots] for slots in (facts.params, facts.outputs))
     types = {slot.type for slot in (*facts.params, *facts.outputs)}
-    named = bool(names) and len(set(names)) == len(names) and types <= TYPES.keys()
+    counted = 0 < len(takes) <= MOST_SLOTS and 0 < len(gives) <= (MOST_SLOTS if facts.record else 1)
+    distinct = len(set(takes)) == len(takes) and len(set(gives)) == len(gives)
+    named = all(map(str.isidentifier, [facts.name, *takes])) and not any("\0" in name for name in gives)
     placed = START <= facts.start <= MOST_START and 0 <= facts.no_room <= len(facts.sites)
-    return named and placed and 0 < facts.time_ms <= MOST_TIME_MS
+    return counted and distinct and named and types <= TYPES.keys() and placed and 0 < facts.time_ms <= MOST_TIME_MS

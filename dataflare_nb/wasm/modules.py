@@ -19,6 +19,7 @@ from .anatomy import MAX_MODULE, inspect
 from .cache import CodeCache, current_cache
 from .calls import Signature, signature, spelled
 from .engine import Engine, settings
+from .hostcalls import tame
 
 __all__ = ["CACHE", "IN_PROCESS", "MAX_MODULE", "ModuleCache", "check_module"]
 
@@ -28,6 +29,7 @@ KiB seconds, one of fifteen KiB a minute and a half, one of thirty-four KiB thre
 SECONDS, SECONDS_PER_MIB = 20.0, 15.0
 COMPILER_MEMORY = 1 << 30
 _HELD_BYTES = 64 << 20
+_MOST_NAME = 256
 
 
 class ModuleCache:
@@ -173,7 +175,7 @@ def check_module(
     asked, wrong = [], []
     for wanted in module.imports:
         key = (wanted.module, wanted.name or "")
-        name = f"{key[0]}.{key[1]}"
+        name = tame(f"{key[0]}.{key[1]}"[:_MOST_NAME])
         if key not in imports:
             asked.append(name)
         elif not isinstance(wanted.type, wasmtime.FuncType) or signature(wanted.type) != imports[key]:

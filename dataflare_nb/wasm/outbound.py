@@ -87,7 +87,7 @@ class Reader:
         if kind == ARROW_IPC:
             return ipc.read(self._memory.copy_out(where, length, "the returned IPC stream"), budget=self._budget)
         data = self._memory.read(where, length, "the returned JSON")
-        return json_rows.read_mask(data) if mask else json_rows.read(data, schema)
+        return json_rows.read_mask(data) if mask else json_rows.read(data, schema, budget=self._budget)
 
     def _arrow(self, where: int, length: int, rows: int | None) -> pl.DataFrame:
         if length < BATCH.size:
@@ -110,10 +110,7 @@ class Reader:
         if not 0 <= count <= ipc.MOST_COLUMNS:
             raise WasmBadOutput(f"the returned schema has {count} columns; at most {ipc.MOST_COLUMNS} are allowed")
         fields = [self._field(at, i) for i, at in enumerate(self._memory.pointers(root[5], count, "its children"))]
-        names = [field.name for field in fields]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise WasmBadOutput(f"the guest returned several columns called {listing(twice)}")
+        ipc.refuse_twice([field.name for field in fields])
         return fields
 
     def _field(self, address: int, index: int) -> _Field:

@@ -62,6 +62,19 @@ def place(root: int, path: bytes, *, follow: bool) -> Iterator[tuple[int, str]]:
             os.close(opened)
 
 
+def open_folder(path: str) -> int:
+    """Open a folder by its real path, part by part: a link that stands there now was put there afterwards."""
+    opened = os.open("/", os.O_RDONLY | os.O_DIRECTORY | _CAREFUL)
+    for part in path.split("/"):
+        if part:
+            above = opened
+            try:
+                opened = os.open(part, os.O_RDONLY | os.O_DIRECTORY | _CAREFUL, dir_fd=above)
+            finally:
+                os.close(above)
+    return opened
+
+
 def open_plain(folder: int, name: str, flags: int) -> tuple[int, os.stat_result]:
     """Open a plain file or a folder; a pipe, a device or a socket is refused, without waiting for its other end."""
     try:

@@ -74,6 +74,8 @@ class Pool:
         )
         self._lock = threading.Lock()
         self._lent = 0
+        self.memory_peak = 0
+        """Bytes of the largest instance that came back."""
         self._interrupted = False
         self._closed = False
 
@@ -165,6 +167,8 @@ class Pool:
         leaving = [] if keep or guest is None else [guest]
         with self._lock:
             self._lent -= 1
+            if guest is not None:
+                self.memory_peak = max(self.memory_peak, guest.memory.size)
             idle = self._machine.idle
             if keep and guest is not None:
                 now = guest.idle_since = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, overload
 import msgspec
 import polars as pl
 
-from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest
+from ..errors import WasmConfiguration, WasmError, WasmInterrupted, WasmRuntimeError, listing, nearest
 from ..types import Clock
 from . import json_rows
 from .abi import CALLABLE, FUNCTIONS, PluginType
@@ -169,6 +169,13 @@ class Loaded:
 
     def call(self, function: str, args: Any, output: Output | None) -> Any:
         """Call one of the exports of the seed."""
+        try:
+            return self._called(function, args, output)
+        except WasmInterrupted:
+            told = "it was unloaded, or started anew by plugin_init, while it was called"
+            raise WasmInterrupted(told, plugin=self.plugin.name) from None
+
+    def _called(self, function: str, args: Any, output: Output | None) -> Any:
         if function not in CALLABLE:
             raise WasmRuntimeError(
                 f"`{function}` cannot be called; a plugin has {listing(CALLABLE)}.{nearest(str(function), CALLABLE)}",

@@ -14,7 +14,7 @@ from .figures import Call, Figures
 from .formats import KNOWN as FORMATS
 from .formats import Bytes, Package, pack
 from .guest import Guest
-from .hostcalls import HostFunctions
+from .hostcalls import HostFunctions, tame
 from .kernel_plugin import KernelSession, is_kernel
 from .layout import BYTES, JSON, SLICE, TAKES_JSON
 from .outbound import Reader
@@ -143,7 +143,10 @@ class Session:
     def _compute(self, kernel: KernelSession, frame: pl.DataFrame) -> pl.DataFrame:
         with self.figures.call() as call:
             call.rows_in, call.bytes_in = frame.height, int(frame.estimated_size())
-            answer = kernel.call(frame)
+            try:
+                answer = kernel.call(frame)
+            finally:
+                call.memory = self.pool.memory_peak
             call.rows_out, call.bytes_out = answer.height, int(answer.estimated_size())
             return answer
 
@@ -315,4 +318,4 @@ class Session:
             return ""
         where, length, _, _ = self._read(lambda: guest.memory.unpack(SLICE, at, "the returned error"))
         text = self._read(lambda: guest.memory.read(where, min(length, _MOST_ERROR_TEXT), "its text"))
-        return text.decode(errors="replace")
+        return tame(text.decode(errors="replace"))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import WrongArguments, shown
 from .columns import NAMES, TYPES, Slot
 from .source import Source
 
@@ -49,7 +50,7 @@ class Signature:
         rest = tuple(slot for slot in self.params if slot.name not in values)
         for slot in gone:
             if values[slot.name] is None and not slot.optional:
-                raise TypeError(f"`{slot}` was given None; every result would be null")
+                raise WrongArguments(f"`{slot}` was given None; every result would be null")
         fixed = {slot.name: as_parameter(values[slot.name], slot) for slot in gone}
         return replace(self, params=rest, fixed=fixed, fixed_slots=gone)
 
@@ -111,7 +112,7 @@ def _unwrapped(annotation: Any) -> tuple[Any, bool]:
 def _check_default(slot: Slot, value: Any, source: Source, node: ast.AST) -> None:
     try:
         as_parameter(value, slot)
-    except TypeError:
+    except WrongArguments:
         text = f"the default of `{slot}` is {value!r}; a default is a value of its type"
         raise source.error(node, text) from None
 
@@ -123,7 +124,7 @@ def as_parameter(value: Any, slot: Slot) -> Any:
     kind = TYPES[slot.type].python
     fits = isinstance(value, (int, float)) if kind is float else type(value) is kind
     if not fits or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"`{slot.name}` is {slot.spelled} and was given {value!r}")
+        raise WrongArguments(f"`{slot.name}` is {slot.spelled} and was given {shown(value)}")
     return float(value) if kind is float else value
 
 

@@ -36,12 +36,17 @@ class Source:
         file = _label(code.co_filename)
         try:
             lines, first = inspect.getsourcelines(function)
-        except (OSError, TypeError):
+        except (OSError, TypeError, SyntaxError):
             raise UdfError(
                 f"the source of `{function.__name__}` ({file}) cannot be read; define it in a file or a notebook cell"
             ) from None
         text = textwrap.dedent("".join(lines))
-        found = next((n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)), None)
+        try:
+            tree: ast.AST | None = ast.parse(text)
+        except SyntaxError:
+            # The lines of a lambda may be any part of what stands around it.
+            tree = None
+        found = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None) if tree is not None else None
         if found is None or found.name != function.__name__:
             raise UdfError(f"{file}, line {first}: @udf takes a function written with `def`; give the lambda a name")
         return cls(file, max(first, 1), tuple(text.splitlines()), found)

@@ -8,7 +8,9 @@ import wasmtime
 from wasmtime import TrapCode
 
 from ..errors import WasmError, WasmMemoryLimit, WasmPluginExecution, WasmPluginLoad, WasmTimeout, WasmTrap
+from .hostcalls import tame
 
+_MOST_NAME = 256
 _MEANINGS = {
     TrapCode.STACK_OVERFLOW: "ran out of stack; look for a recursion without an end",
     TrapCode.MEMORY_OUT_OF_BOUNDS: "read or wrote outside its memory",
@@ -35,7 +37,7 @@ class GuestError(WasmPluginExecution):
 
 def from_trap(trap: wasmtime.Trap, *, plugin: str, budget_ms: int) -> WasmError:
     """Return the error for a trap, with the guest's frames."""
-    frames = [frame.func_name or f"function {frame.func_index}" for frame in trap.frames[:20]]
+    frames = [tame((frame.func_name or f"function {frame.func_index}")[:_MOST_NAME]) for frame in trap.frames[:20]]
     code = trap.trap_code
     if code is TrapCode.INTERRUPT:
         return too_long(budget_ms, plugin=plugin, frames=frames)

@@ -6,17 +6,29 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import polars as pl
 
-from ..errors import BadOption, UdfError, listing, nearest
+from ..errors import (
+    BadOption,
+    DataflareError,
+    UdfError,
+    WasmPluginExecution,
+    WrongArguments,
+    WrongType,
+    listing,
+    located,
+    nearest,
+    shown,
+)
 from ..parameters import Param
+from ..signature import held
 from .apart import Apart
 from .columns import Slot
 from .kernel import Kernel
-from .kernel_plugin import save_plugin
 from .kernel_pool import KernelPool
 from .policy import milliseconds
 from .readable import readable
@@ -28,6 +40,24 @@ DEFAULT_TIME = "10s"
 
 OnError: TypeAlias = Literal["fail", "null", "dead_letter"]
 POLICIES: tuple[OnError, ...] = ("fail", "null", "dead_letter")
+Time: TypeAlias = int | str | timedelta
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _placed(method: F) -> F:
+    """Put the user's line before what a method says is wrong with the call; it is looked for then only."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **named: Any) -> Any:
+        try:
+            return method(self, *args, **named)
+        except WasmPluginExecution:
+            raise
+        except DataflareError:
+            with located(self.udf.name if isinstance(self, UdfCall) else self.name):
+                raise
+
+    return call  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +71,12 @@ class UdfCall(Apart):
     settings: tuple[tuple[str, Param], ...] = ()
     """Parameters that are given a param, with it; `args` are for the others."""
 
+    @_placed
     def alias(self, *names: str) -> UdfCall:
         """Name the result: one name for a column (a struct, if there are fields), or one for each field."""
+        for name in names:
+            if not isinstance(name, str):
+                raise WrongType(f"{self!r}: alias takes names, not {shown(name)}")
         if len(names) not in (1, len(self.udf.outputs)) or len(set(names)) < len(names):
             fields = listing(slot.name for slot in self.udf.outputs)
             raise UdfError(f"{self!r} gives {fields}; alias takes one name, or one for each")
@@ -91,10 +125,11 @@ class Udf:
         *,
         output: str | Sequence[str] = (),
         on_error: OnError = "fail",
-        max_execution_time: int | str = DEFAULT_TIME,
+        max_execution_time: Time = DEFAULT_TIME,
         fixed: Mapping[str, Any] | None = None,
     ) -> None:
         _check_policy(on_error)
+        time_ms = _time(max_execution_time)
         self.function, self.on_error = function, on_error
         self.source = Source.of(function)
         self._options = {"output": output, "on_error": on_error, "max_execution_time": max_execution_time}
@@ -108,7 +143,7 @@ class Udf:
             self.source,
             self.signature,
             is_compiled=lambda target: isinstance(target, Udf),
-            time_ms=milliseconds(max_execution_time),
+            time_ms=time_ms,
         )
         self.kernel: Kernel = self._compiled.kernel
         self._variants: dict[tuple[Any, ...], Udf] = {}
@@ -128,6 +163,12 @@ class Udf:
     def outputs(self) -> tuple[Slot, ...]:
         """The columns of the result."""
         return self.signature.returns.slots
+
+    @property
+    def output(self) -> tuple[str, ...]:
+        """The names that the result was given."""
+        given = self._options["output"]
+        return (given,) if isinstance(given, str) else tuple(given)  # type: ignore[arg-type]
 
     @property
     def dtype(self) -> pl.DataType:
@@ -154,6 +195,7 @@ class Udf:
         """Where the function stands: `flights.py, line 12`."""
         return self.source.place(self.source.tree)
 
+    @_placed
     def __call__(self, *args: Any, on_error: OnError | None = None, **named: Any) -> Any:
         """Describe a call on columns, or compute one on values."""
         given = self._given(args, named)
@@ -174,20 +216,31 @@ class Udf:
         args = tuple(columns[slot.name] for slot in bound.params if slot.name in columns)
         return UdfCall(bound, args, policy, settings=tuple(settings.items()))
 
+    @_placed
     def fix(self, **values: Any) -> Udf:
         """Return the function with values for some parameters compiled in; defaults fill in what is left out."""
         if not values:
             return self
+        known = [slot.name for slot in (*self.signature.fixed_slots, *self.params)]
+        for name in values:
+            if name not in known:
+                raise WrongArguments(f"{self._spelled()} has no parameter `{name}`.{nearest(name, known)}")
         key = tuple((name, type(value), repr(value)) for name, value in sorted(values.items()))
         if key not in self._variants:
             fixed = {**self.signature.fixed, **values}
             self._variants[key] = Udf(self.function, fixed=fixed, **self._options)  # type: ignore[arg-type]
         return self._variants[key]
 
+    @_placed
     def call(self, columns: Sequence[pl.Series]) -> pl.Series:
         """Return the result for each row, null where an argument is null. Safe from any thread."""
+        if not isinstance(columns, list | tuple) or not all(isinstance(column, pl.Series) for column in columns):
+            raise WrongArguments(
+                f"{self.name}.call takes a list of Series, one for each parameter, not {shown(columns)}"
+            )
         return self._called(columns, self.on_error)
 
+    @_placed
     def expr(self, *args: Any, on_error: OnError | None = None, **named: Any) -> pl.Expr:
         """Return a Polars expression for use on any frame: `frame.with_columns(gained.expr("a", "b"))`.
 
@@ -201,7 +254,7 @@ class Udf:
         exprs = {name: pl.col(arg) if isinstance(arg, str) else arg for name, arg in given.items()}
         columns = {name: arg for name, arg in exprs.items() if isinstance(arg, pl.Expr)}
         if not columns:
-            raise TypeError(f"{self._spelled()} takes a column at least; use pl.lit(...) for a constant one")
+            raise WrongArguments(f"{self._spelled()} takes a column at least; use pl.lit(...) for a constant one")
         bound = self.fix(**{name: arg for name, arg in given.items() if name not in columns})
         inputs = [columns[slot.name] for slot in bound.params]
         named_after = [expr.meta.output_name(raise_if_undetermined=False) for expr in inputs]
@@ -216,12 +269,18 @@ class Udf:
 
         return pl.map_batches(inputs, run, return_dtype=bound.dtype, is_elementwise=True).alias(bound._own_name)
 
+    @_placed
     def save(self, folder: str | os.PathLike[str], *, kind: Literal["Processor", "Filter"] = "Processor") -> Path:
         """Write the function as a plugin that needs no Python, and return the path of its plugin.json.
 
-        Beside it are the module, a README and, for readers, the source.
+        Beside it are the module, a README and the source, with all that it sees from outside: `dataflare plugin build`
+        compiles it again. A source that cannot stand alone is written to be read, and the README says why.
         """
-        return save_plugin(self.kernel, self.source, Path(folder), kind=kind)
+        if not isinstance(folder, str | os.PathLike):
+            raise WrongType(f"save takes the path of a folder, not {shown(folder)}")
+        from .saving import save
+
+        return save(self, Path(folder), kind)
 
     @functools.cached_property
     def _pool(self) -> KernelPool:
@@ -240,17 +299,17 @@ class Udf:
         """Return the arguments by the names of the parameters, in their order, with the defaults."""
         names = [slot.name for slot in self.params]
         if len(args) > len(names):
-            raise TypeError(f"{self._spelled()} takes {len(names)} arguments, not {len(args)}")
+            raise WrongArguments(f"{self._spelled()} takes {len(names)} arguments, not {len(args)}")
         given = dict(zip(names, args, strict=False))
         for name, arg in named.items():
             if name not in names or name in given:
-                raise TypeError(f"{self._spelled()} takes {listing(names)}, each once.{nearest(name, names)}")
+                raise WrongArguments(f"{self._spelled()} takes {listing(names)}, each once.{nearest(name, names)}")
             given[name] = arg
         given = {**{n: v for n, v in self.signature.defaults.items() if n in names and n not in given}, **given}
         if len(given) < len(names):
             missing = next(name for name in names if name not in given)
             takes = f"takes {len(names)} arguments, not {len(args) + len(named)}"
-            raise TypeError(f"{self._spelled()} {takes}: `{missing}` is missing")
+            raise WrongArguments(f"{self._spelled()} {takes}: `{missing}` is missing")
         return {name: given[name] for name in names}
 
     def _computed(self, given: Mapping[str, Any]) -> Any:
@@ -283,15 +342,16 @@ class Udf:
 def udf(function: Callable[..., Any], /) -> Udf: ...
 @overload
 def udf(
-    *, output: str | Sequence[str] = ..., on_error: OnError = ..., max_execution_time: int | str = ...
+    *, output: str | Sequence[str] = ..., on_error: OnError = ..., max_execution_time: Time = ...
 ) -> Callable[[Callable[..., Any]], Udf]: ...
+@held
 def udf(
     function: Callable[..., Any] | None = None,
     /,
     *,
     output: str | Sequence[str] = (),
     on_error: OnError = "fail",
-    max_execution_time: int | str = DEFAULT_TIME,
+    max_execution_time: Time = DEFAULT_TIME,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
     """Compile a function of numbers, bools, dates and times to WebAssembly.
 
@@ -303,6 +363,9 @@ def udf(
     ...     return max(dep_delay - arr_delay, 0.0)
     """
 
+    with located("udf"):
+        _time(max_execution_time)
+
     def compiled(function: Callable[..., Any]) -> Udf:
         return Udf(function, output=output, on_error=on_error, max_execution_time=max_execution_time)
 
@@ -311,7 +374,15 @@ def udf(
 
 def _check_policy(on_error: str) -> None:
     if on_error not in POLICIES:
-        raise BadOption(f"on_error={on_error!r} is not {listing(map(repr, POLICIES))}.{nearest(on_error, POLICIES)}")
+        near = nearest(str(on_error), POLICIES)
+        raise BadOption(f"on_error={shown(on_error)} is not {listing(map(repr, POLICIES))}.{near}")
+
+
+def _time(given: Time) -> int:
+    try:
+        return milliseconds(given)
+    except ValueError as error:
+        raise BadOption(f"max_execution_time: {error}") from None
 
 
 def _column(arg: object) -> str | None:

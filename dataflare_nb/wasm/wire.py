@@ -74,6 +74,9 @@ class Wire(io.RawIOBase):
 
     def _patiently(self, work: Callable[[], T], event: int) -> T:
         while True:
+            # Asked before and not only while waiting: a peer that is always ready would never be given up.
+            if not self._wanted():
+                raise GivenUp("given up")
             try:
                 return work()
             except BlockingIOError:

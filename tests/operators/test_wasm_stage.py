@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from wasmtime import wat2wasm
 
+import dataflare_nb as flare
 from dataflare_nb.clock import ManualClock
 from dataflare_nb.errors import (
     BadOption,
+    StageFailed,
     UnknownColumn,
     WasmBadOutput,
     WasmConfiguration,
@@ -27,6 +29,7 @@ from dataflare_nb.operators.udf import UdfStage
 from dataflare_nb.operators.wasm import WasmStage
 from dataflare_nb.types import NEVER, Clock, EventTime, Operator, Side
 from dataflare_nb.wasm import Plugin, UdfFailed, WasmPluginConfig, udf
+from tests.wasm.guests import ECHO, ROOT_ARRAY, SCHEMA, plugin
 
 CARRIER = Plugin.load(Path(__file__).parents[2] / "plugins" / "carrier_code" / "plugin.json")
 FLIGHTS = pl.DataFrame({"carrier": ["AA", "??", "B6"], "delay": [5.0, None, -2.0]})
@@ -311,3 +314,28 @@ def test_a_source_is_no_stage():
         BadOption, match=r"plugin s is a Source; \.wasm takes a plugin of type Processor, Transformer, Filter"
     ):
         WasmStage(Plugin.of(config, b""))
+
+
+SOME = f"(i64.gt_s (i64.load {ROOT_ARRAY}) (i64.const 0))"
+"""Whether there are rows."""
+RENAMES = f"(if {SOME} (then (i32.store8 (i32.load offset=4 {SCHEMA}) (i32.const 122)))) {ECHO}"
+RETYPES = f"(if {SOME} (then (i32.store8 (i32.load offset=0 {SCHEMA}) (i32.const 108)))) {ECHO}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "work", "said"),
+    [
+        ("Processor", RENAMES, "`z` is new"),
+        ("Transformer", RENAMES, "`z` is new, `x` is missing"),
+        ("Processor", RETYPES, "`x` is Int64 and was Float64"),
+        ("Transformer", RETYPES, "`x` is Int64 and was Float64"),
+    ],
+)
+def test_a_plugin_keeps_the_columns_it_answered_with_when_the_stream_was_built(kind: str, work: str, said: str):
+    frame = pl.DataFrame({"x": [1.0, 2.0]})
+    stream = flare.from_frame(frame).wasm(plugin(work, kind=kind))
+    assert stream.schema == frame.schema
+    with pytest.raises(StageFailed, match=f"plugin guest: it answers with other columns than for no rows.*: {said}"):
+        stream.collect()
+    aside = flare.from_frame(frame).wasm(plugin(work, kind=kind), on_error="dead_letter")
+    assert aside.invalid.collect()["reason"].str.contains(said, literal=True).all()

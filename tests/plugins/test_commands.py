@@ -97,6 +97,23 @@ def test_build_writes_the_module_its_sum_and_its_compiler(folder: Path, capsys: 
     assert before == ((folder / "plugin.json").read_text(), (folder / "doubled.wasm").read_bytes())
 
 
+@pytest.mark.parametrize("where", ["../out.wasm", "/tmp/out.wasm", "link.wasm", "src/../../out.wasm"])
+def test_build_writes_nothing_outside_of_the_folder(folder: Path, capsys: Out, where: str) -> None:
+    (folder / "link.wasm").symlink_to(folder.parent / "out.wasm")
+    change(folder, module_path=where)
+    code, _, err = run(capsys, "build", folder)
+    assert code != 0
+    assert f"module_path is {where}, which leads out of" in err
+    assert not (folder.parent / "out.wasm").exists()
+
+
+def test_a_source_is_never_an_option_of_a_compiler(folder: Path, capsys: Out) -> None:
+    (folder / "src" / "-fplugin=evil.c").write_text("")
+    code, _, err = run(capsys, "build", folder)
+    assert code != 0
+    assert "would be an option to a compiler; give it another name" in err
+
+
 def test_build_check_compares_and_writes_nothing(folder: Path, capsys: Out) -> None:
     assert run(capsys, "build", "--check", folder) == (1, "doubled: doubled.wasm is not there\n", "")
     assert not (folder / "doubled.wasm").exists()

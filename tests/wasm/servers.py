@@ -139,6 +139,18 @@ def dripping(start: bytes, drop: bytes) -> Callable[[socket.socket, threading.Ev
     return behave
 
 
+def flooding(start: bytes, more: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Say something, then more and more without a pause."""
+
+    def behave(peer: socket.socket, over: threading.Event) -> None:
+        peer.recv(65536)
+        peer.sendall(start)
+        while not over.is_set():
+            peer.sendall(more)
+
+    return behave
+
+
 def saying(answer: bytes) -> Callable[[socket.socket, threading.Event], None]:
     """Say something and hang up."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -91,7 +92,7 @@ def test_every_type_travels_by_json(dtype: pl.DataType, data: st.DataObject):
     if (fits := years(dtype)) is not None:
         frame = frame.filter(fits | pl.col("x").is_null())
     for some in (frame, part(data, frame)):
-        assert_frame_equal(json_rows.read(json_rows.written(some), some.schema), some)
+        assert_frame_equal(json_rows.read(json_rows.written(some), some.schema, budget=1 << 24), some)
 
 
 @settings(max_examples=60, **SAFE)
@@ -127,7 +128,11 @@ def test_a_schema_that_is_declared_gives_json_its_types():
 
 def test_what_json_answers_is_held_to_the_schema():
     schema = pl.Schema({"n": pl.UInt8(), "s": pl.String()})
-    assert json_rows.read(b'[{"n": 1}, {"s": "x"}, {}]', schema).rows() == [(1, None), (None, "x"), (None, None)]
+    assert json_rows.read(b'[{"n": 1}, {"s": "x"}, {}]', schema, budget=1000).rows() == [
+        (1, None),
+        (None, "x"),
+        (None, None),
+    ]
     for text, said in (
         (b'[{"n": "1"}]', r"Expected `int \| null`, got `str` - at `\$\[0\].n`"),
         (b'[{"n": 1.5}]', "Expected `int"),
@@ -140,10 +145,10 @@ def test_what_json_answers_is_held_to_the_schema():
         (b'"\xff"', "does not hold"),
     ):
         with pytest.raises(WasmBadOutput, match=said):
-            json_rows.read(text, schema)
+            json_rows.read(text, schema, budget=1000)
     for kind, value in ((pl.Date(), "2026-13-01"), (pl.Datetime("us"), "soon"), (pl.Time(), "25:00:00")):
         with pytest.raises(WasmBadOutput, match="column `x` does not fit"):
-            json_rows.read(f'[{{"x": "{value}"}}]'.encode(), pl.Schema({"x": kind}))
+            json_rows.read(f'[{{"x": "{value}"}}]'.encode(), pl.Schema({"x": kind}), budget=1000)
 
 
 def test_json_has_no_nan_and_says_so():
@@ -175,6 +180,35 @@ def stream(table: pa.Table, **options: Any) -> pa.Buffer:
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
         writer.write_table(table)
     return pa.py_buffer(sink.getvalue())
+
+
+def test_rows_that_leave_everything_out_do_not_unfold_without_end():
+    wide = pl.Schema({f"c{i}": pl.Int64 for i in range(200)})
+    nested = pl.Schema({"s": pl.List(pl.Struct({f"c{i}": pl.Int64 for i in range(199)}))})
+    assert json_rows.read(b"[" + b"{}," * 99 + b"{}]", wide, budget=1 << 20).shape == (100, 200)
+    for schema, data in ((wide, b"[" + b"{}," * 999_999 + b"{}]"), (nested, b'[{"s": [' + b"{}," * 999_999 + b"{}]}]")):
+        with pytest.raises(
+            WasmBadOutput, match=r"100000\d objects for 200 columns and fields, far more values than fit"
+        ):
+            json_rows.read(data, schema, budget=64 << 20)
+
+
+def test_many_columns_of_long_names_are_compared_in_no_time():
+    names = [f"{'x' * 4000}{i}" for i in range(4096)]
+    start = time.monotonic()
+    table = pa.table({name: pa.array([], pa.int8()) for name in names})
+    assert ipc.read(stream(table), budget=1 << 20).columns == names
+    assert time.monotonic() - start < 20
+
+
+def test_batches_of_nothing_do_not_add_up_to_more_rows_than_there_are_bits():
+    schema = pa.schema({"nothing": pa.null()})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for _ in range(1000):
+            writer.write_batch(pa.record_batch([pa.nulls(10_000)], schema))
+    with pytest.raises(WasmBadOutput, match=r"claims \d+ rows in \d+ bytes"):
+        ipc.read(pa.py_buffer(sink.getvalue()), budget=1 << 20)
 
 
 def test_streams_that_are_not_plain_are_refused():

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
+import dataflare_nb as flare
 from dataflare_nb.clock import ManualClock
 from dataflare_nb.errors import WasmRuntimeError, WasmTimeout
 from dataflare_nb.wasm import Session
@@ -193,6 +194,15 @@ def test_counters_reach_the_host():
 def test_a_counter_outside_the_memory_or_without_a_name_counts_nothing():
     bad = [(-8, 5), (131_070, 5), (128, 0), (128, -1), (128, 129)]
     assert counting(" ".join(call("host_counter", at, length, i64(1)) for at, length in bad)) == []
+
+
+def test_a_counter_cannot_pass_for_what_a_job_counts_itself():
+    count = call("host_counter", 700, 9, i64(1 << 62))
+    liar = plugin(f"{count} {count} {count} {ECHO}", imports=imported("host_counter"), extra=data(700, b"x/calls\n."))
+    job = flare.from_frame(pl.DataFrame({"x": [1]})).wasm(liar).run("counted").wait()
+    (row,) = job.plugins().rows(named=True)
+    assert (row["plugin"], row["calls"]) == ("guest", 1)
+    assert job.read().nodes[row["stage"]].counters["guest.x_calls\\n."] == 3 << 62
 
 
 def test_a_flood_of_names_is_bounded():

@@ -33,7 +33,7 @@ from dataflare_nb.wasm.wire import trusted
 
 from .asking import answers, ask, asking, call, data, imported
 from .guests import plugin
-from .servers import Server, authority, dripping, polite, rude, saying, silent
+from .servers import Server, authority, dripping, flooding, polite, rude, saying, silent
 
 HEAD, BODY, PARTS, ROOM = 1024, 9216, (16384, 32768, 61440), (16384, 28672, 4096)
 NAMES = ["host_http", "host_http_read"]
@@ -374,6 +374,7 @@ SLOW = {
     "dripping a line": dripping(b"HTTP/1.1 200 OK\r\nx: ", b"y"),
     "dripping its body": dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", b"x"),
     "always about to answer": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "about to answer without a pause": flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000),
 }
 
 

@@ -292,6 +292,7 @@ def test_unloading_ends_a_call_in_another_thread():
     thread.join(10)
     assert not thread.is_alive()
     assert isinstance(caught[0], WasmInterrupted)
+    assert "it was unloaded, or started anew by plugin_init, while it was called" in str(caught[0])
 
 
 # Components

@@ -11,6 +11,7 @@ from wasmtime import wat2wasm
 
 from dataflare_nb.errors import (
     WasmConfiguration,
+    WasmError,
     WasmInterrupted,
     WasmPluginExecution,
     WasmPluginLoad,
@@ -18,7 +19,7 @@ from dataflare_nb.errors import (
     WasmTimeout,
     WasmTrap,
 )
-from dataflare_nb.wasm import Session
+from dataflare_nb.wasm import Plugin, Session
 
 from .asking import call, data, imported
 from .guests import ECHO, plugin
@@ -192,3 +193,30 @@ def test_the_slow_way_is_halted_by_the_host_too():
             with pytest.raises(WasmTrap, match=r"ended itself with exit\(3\)"):
                 session.call(FRAME)
         session.close()
+
+
+EVIL = "a\\0a\\1b[31mERROR root: all is lost"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        plugin(
+            "(i32.const -1007)",
+            extra=f"""(func (export "df_last_error") (result i32) (i32.const 600)) (data (i32.const 768) "{EVIL}")
+            (data (i32.const 600) "\\00\\03\\00\\00\\1e\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00")""",
+        ),
+        plugin(f'(call $"{EVIL}") (i32.const 0)', extra=f'(func $"{EVIL}" (unreachable))'),
+        plugin(imports=f'(import "dataflare" "{EVIL}" (func))'),
+    ],
+    ids=["its error", "its frames", "its imports"],
+)
+def test_what_a_guest_says_cannot_begin_a_line_or_steer_a_terminal(made: Plugin):
+    with pytest.raises(WasmError, match=r"a\\n\\x1b\[31mERROR root: all is lost") as caught:
+        Session(made).call(pl.DataFrame({"x": [1.0]}))
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+
+
+def test_a_column_with_a_byte_0_in_its_name_is_refused():
+    with pytest.raises(WasmError, match=r"plugin guest: column 'a\\x00b' has the byte 0 in its name"):
+        Session(plugin()).call(pl.DataFrame({"a\0b": [1.0]}))

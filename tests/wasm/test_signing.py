@@ -69,6 +69,42 @@ def changed(folder: Path, change: Any) -> None:
     path.write_text(json.dumps(document))
 
 
+LAYOUTS = {
+    "as people write": '{\n  "name": "p",  "type":"Processor",\n  "module_path": "p.wasm",\n\n  "config": {}\n}\n',
+    "tabs": '{\n\t"name": "p",\n\t"type": "Processor",\n\t"module_path": "p.wasm"\n}',
+    "Windows": '{\r\n    "name": "p",\r\n    "type": "Processor",\r\n    "module_path": "p.wasm"\r\n}\r\n',
+    "one line": '{"name":"p","type":"Processor","module_path":"p.wasm","metadata":{"signature":"Zo\\u00eb, \\"}"}}',
+    "odd": ' \n{ "name" :"p" ,"type": "Processor"\n, "module_path": "p.wasm" , "metadata": {"who": "Zoë"} } ',
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_a_signature_leaves_the_rest_as_it_stands(folder: Path, key: Path, layout: str):
+    path = folder / "plugin.json"
+    path.write_bytes(layout.encode())
+    sign(folder, key, clock=NOON)
+    once = path.read_bytes().decode()
+    assert verify(folder, clock=NOON).name == "ana"
+    assert json.loads(once)["metadata" if "metadata" in layout else "name"]
+    sign(folder, key, clock=NOON, expires=dt.date(2999, 1, 1))
+    twice = path.read_bytes().decode()
+    assert verify(folder, clock=NOON).expires == dt.date(2999, 1, 1)
+    assert list(json.loads(twice)) == list(json.loads(once))
+    before, _, after = layout.rpartition("}")
+    for signed in (once, twice):
+        assert signed.startswith(before.rstrip())
+        assert signed.endswith(before[len(before.rstrip()) :] + "}" + after)
+        assert signed.count("\r\n") == (signed.count("\n") if "\r" in layout else 0)
+
+
+def test_a_signature_is_written_as_the_rest_is(folder: Path, key: Path):
+    (folder / "plugin.json").write_text(LAYOUTS["tabs"])
+    signature = sign(folder, key, clock=NOON)
+    lines = (folder / "plugin.json").read_text().split("\n")
+    assert lines[3:6] == ['\t"module_path": "p.wasm",', '\t"signature": {', f'\t\t"key": "{signature.key}",']
+    assert lines[-2:] == ["\t}", "}"]
+
+
 def test_a_signed_plugin_names_its_signer(folder: Path, key: Path):
     signature = sign(folder, key, expires=dt.date(2999, 1, 1), clock=NOON)
     signer = verify(folder, clock=NOON)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
 
 import dataflare_nb as flare
-from dataflare_nb.errors import UdfError
+from dataflare_nb.errors import BadOption, UdfError, WrongArguments, WrongType
 from dataflare_nb.wasm import UdfCall, UdfFailed, udf
 
-from .functions import gained
+from .functions import divide, gained
 from .programs import compiled
 from .python_side import compare
 
@@ -135,3 +137,81 @@ def test_unknown_and_uncompiled_functions_are_refused():
         compiled("def f(x: float) -> float:\n    return other(x)\n", "f", {})
     with pytest.raises(UdfError, match=r"decorate `other` with @flare\.udf too"):
         compiled("def f(x: float) -> float:\n    return other(x)\n", "f", {"other": test_constants_must_fit})
+
+
+@udf
+def two(a: float) -> tuple[float, float]:
+    return a, a * 2
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: gained("dep"), r"takes 2 arguments, not 1: `arr` is missing"),
+        (lambda: gained(), r"takes 2 arguments, not 0: `dep` is missing"),
+        (lambda: gained("dep", "arr", "more"), r"gained\(dep, arr\) takes 2 arguments, not 3"),
+        (lambda: gained("dep", ar="arr"), r"takes dep, arr, each once. Did you mean `arr`\?"),
+        (lambda: gained("dep", "arr", dep="dep"), r"takes dep, arr, each once"),
+        (lambda: gained([1], [2]), r"`dep` is float and was given \[1\]"),
+        (lambda: gained("dep", object()), r"`arr` is float and was given <object object>"),
+        (lambda: gained("dep", None), r"`arr: float` was given None; every result would be null"),
+        (lambda: gained(1.0), r"`arr` is missing"),
+        (lambda: gained.expr("dep"), r"`arr` is missing"),
+        (lambda: gained.expr([1], [2]), r"takes a column at least; use pl.lit"),
+        (lambda: gained.expr(1.0, 2.0), r"takes a column at least; use pl.lit"),
+        (lambda: gained.expr("dep", ar="arr"), r"Did you mean `arr`\?"),
+        (lambda: gained.fix(ar=3.0), r"gained\(dep, arr\) has no parameter `ar`. Did you mean `arr`\?"),
+        (lambda: gained.fix(arr="x"), r"`arr` is float and was given 'x'"),
+        (lambda: gained.call(3), r"gained.call takes a list of Series, one for each parameter, not 3"),
+        (lambda: gained.call(["dep", "arr"]), r"gained.call takes a list of Series"),
+    ],
+)
+def test_a_call_that_does_not_fit_names_the_line_and_is_a_type_error_too(call: Callable[[], Any], said: str):
+    with pytest.raises(WrongArguments, match=rf"gained at test_udf_calls.py, line \d+: .*{said}") as caught:
+        call()
+    assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "said"),
+    [
+        (lambda: udf(bla=3), BadOption, "udf at .* has no option `bla`; it has function, output, on_error"),
+        (lambda: udf(on_error="bla"), BadOption, "udf at .*: on_error='bla'; it is 'fail' or 'null'"),
+        (lambda: udf(max_execution_time="x"), BadOption, "udf at .*: max_execution_time: 'x' is not milliseconds"),
+        (lambda: udf(max_execution_time=[1]), BadOption, "udf at .*: max_execution_time: .* is not milliseconds"),
+        (lambda: udf(output=3), WrongType, "udf at .*: output=3; it is a str or a list of str"),
+        (lambda: gained("dep", "arr", on_error=3), BadOption, "gained at .*: on_error=3 is not 'fail'"),
+        (lambda: gained.expr("dep", "arr", on_error="nul"), BadOption, "gained at .* Did you mean `null`"),
+        (lambda: gained.save(3), WrongType, "gained at .*: save takes the path of a folder, not 3"),
+        (lambda: gained.save("x", kind="Sink"), UdfError, "gained at .*a Processor or a Filter, not a Sink"),
+        (lambda: two("a").alias(3), WrongType, r"two at .*: two\(a\): alias takes names, not 3"),
+        (lambda: two("a").alias("x", "y", "z"), UdfError, "two at .* gives two_0, two_1; alias takes one name"),
+    ],
+)
+def test_other_misuse_names_the_line_too(call: Callable[[], Any], kind: type[Exception], said: str):
+    with pytest.raises(kind, match=said):
+        call()
+
+
+def test_a_lambda_is_refused_however_it_is_laid_out():
+    makers = [
+        lambda: udf(lambda x: x),
+        lambda: udf(
+            lambda x: x,
+        ),
+        lambda: [udf(f) for f in (lambda x: x, lambda y: (y,
+                                                         2))],
+    ]  # fmt: skip
+    for make in makers:
+        with pytest.raises(UdfError, match=r"test_udf_calls.py, line \d+: @udf takes a function written with `def`"):
+            make()
+
+
+def test_what_the_function_itself_raises_on_values_is_left_alone():
+    with pytest.raises(ZeroDivisionError, match=r"^float division by zero$"):
+        divide(1.0, 0.0)
+
+
+def test_several_outputs_under_one_name_are_a_struct():
+    frame = flare.from_frame(pl.DataFrame({"a": [1.0, None]})).with_columns(x=two("a")).collect()
+    assert frame["x"].to_list() == [{"two_0": 1.0, "two_1": 2.0}, None]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import math
 import subprocess
 import sys
+from math import sqrt
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
 import pytest
 import wasmtime
@@ -17,12 +22,15 @@ from dataflare_nb.errors import (
     DataflareError,
     UdfError,
     WasmConfiguration,
+    WasmError,
     WasmMemoryLimit,
     WasmPluginLoad,
     WasmRuntimeError,
     WasmTimeout,
 )
-from dataflare_nb.wasm import Kernel, Plugin, Session, udf
+from dataflare_nb.wasm import Kernel, Plugin, Session, Udf, udf
+from dataflare_nb.wasm.kernel import SECTION
+from dataflare_nb.wasm.library import leb
 
 from .functions import functions_by_name, gained
 
@@ -54,7 +62,7 @@ def endless(dep: float) -> float:
 
 def test_a_saved_function_is_a_plugin_of_a_stream(tmp_path: Path):
     path = gained.save(tmp_path / "gained")
-    assert sorted(p.name for p in path.parent.iterdir()) == ["README.md", "gained.py", "gained.wasm", "plugin.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["README.md", "gained.wasm", "plugin.json", "src"]
     stream = flare.from_frame(FRAME)
     as_plugin = stream.wasm(str(path))
     as_udf = stream.with_columns(gained("dep", "arr"))
@@ -103,7 +111,7 @@ def test_a_bool_can_be_a_filter(tmp_path: Path):
 
 def test_another_process_needs_no_source(tmp_path: Path):
     path = pair.save(tmp_path)
-    (tmp_path / "pair.py").unlink()
+    (tmp_path / "src" / "pair.py").unlink()
     code = f"""
 import dataflare_nb as flare, polars as pl
 out = flare.from_frame(pl.DataFrame({{"a": [3.0, 1.0], "b": [1.0, 2.5]}})).wasm({str(path)!r}, columns=["a", "b"])
@@ -128,12 +136,157 @@ def test_the_policy_of_the_plugin_holds(tmp_path: Path):
         Session(Plugin.load(path)).call(FRAME.select("dep"))
 
 
+RATE, START, m = 0.25, dt.datetime(2020, 1, 1), math
+
+
+class Part(NamedTuple):
+    share: float
+    left: float | None = None
+
+
+@udf
+def share(part: float, whole: float = 2.0) -> Part:
+    return Part(part / whole)
+
+
+@flare.udf(
+    output=["share", "since"],
+    on_error="null",
+)
+def all_it_sees(part: float, at: dt.datetime, name: str) -> tuple[float, dt.timedelta] | None:
+    """See a constant, a class, a function, a module and a time."""
+    if m.isnan(part) or at < dt.datetime(1970, 1, 1, 12):
+        return None
+    return sqrt(share(part).share) * RATE + len(name), at - START
+
+
+def undecorated(x: float, scale: float) -> float:
+    return x * scale
+
+
+SAVED = [
+    all_it_sees,
+    share,
+    pair,
+    gained.fix(arr=2.0),
+    udf(undecorated),
+    udf(undecorated, on_error="null").fix(scale=-0.5),
+]
+
+
+@pytest.mark.parametrize("function", SAVED, ids=str)
+def test_what_was_saved_can_be_built_again(function: Udf, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = function.save(tmp_path / "saved")
+    module = (path.parent / f"{function.name}.wasm").read_bytes()
+    assert module == function.wasm_bytes
+    assert main(["plugin", "build", "--check", str(path.parent)]) == 0
+    assert "in order" in capsys.readouterr().out
+    before = path.read_text()
+    assert main(["plugin", "build", str(path.parent)]) == 0
+    assert (path.read_text(), (path.parent / f"{function.name}.wasm").read_bytes()) == (before, module)
+    assert (
+        f"`src/{function.name}.py` is what it was compiled from; `dataflare plugin build .`"
+        in (path.parent / "README.md").read_text()
+    )
+
+
+def test_every_function_of_these_tests_can_be_built_again(tmp_path: Path):
+    for name, function in functions_by_name().items():
+        folder = function.save(tmp_path / name).parent
+        assert (folder / "src" / f"{function.name}.py").exists(), (folder / "README.md").read_text()
+
+
+def test_a_source_that_cannot_stand_alone_is_there_to_be_read(tmp_path: Path):
+    class Odd:
+        share = 3
+
+    def scaled(x: float) -> float:
+        return x * Odd.share
+
+    path = udf(scaled).save(tmp_path / "odd")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["README.md", "plugin.json", "scaled.py", "scaled.wasm"]
+    readme = (path.parent / "README.md").read_text()
+    assert "`scaled.py` is what it was compiled from, to be read; it does not stand alone: `Odd` is type" in readme
+    assert flare.from_frame(pl.DataFrame({"x": [2.0]})).wasm(path).collect()["scaled"].to_list() == [6.0]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UdfError, match=r"gained at .*: gained.save: cannot write to .*/file: (Not a directory|File exists)"
+    ):
+        gained.save(tmp_path / "file")
+
+
 def test_a_module_that_was_changed_is_refused(tmp_path: Path):
     path = gained.save(tmp_path)
     module = tmp_path / "gained.wasm"
     module.write_bytes(module.read_bytes().replace(b'"dep"', b'"dap"'))
     with pytest.raises(WasmPluginLoad, match="its description says"):
         Plugin.load(path)
+
+
+def test_what_it_did_is_counted_with_its_memory(tmp_path: Path):
+    job = flare.from_frame(FRAME).wasm(str(gained.save(tmp_path / "gained"))).run("counted").wait()
+    row = job.plugins().row(0, named=True)
+    assert (row["plugin"], row["rows_in"], row["rows_out"], row["errors"]) == ("gained", 4, 4, 0)
+    assert row["memory_peak"] >= 65536
+    with flare.wasm.WasmRuntime() as runtime:
+        divide = runtime.load_plugin(pair.save(tmp_path / "pair"))
+        with pytest.raises(WasmError, match="float division by zero at row 3"):
+            runtime.call_function(divide, "process_data", FRAME)
+        assert runtime.stats(divide).memory_peak >= 65536
+
+
+FOREIGN = bytes(
+    wasmtime.wat2wasm(
+        """(module (memory (export "memory") 40)
+           (func (export "kernel") (param i32 i32 i32) (result i64) (i64.const -1)))"""
+    )
+)
+
+
+def foreign(**facts: Any) -> bytes:
+    """Return a module that says of itself what a compiled function says."""
+    told = {"name": "f", "params": [["x", "float"]], "outputs": [["y", "float"]], "record": False, "sites": []}
+    told |= {"metered": False, "vector": False, "time_ms": 100, **facts}
+    return _with_section(msgspec.json.encode(told))
+
+
+def _with_section(content: bytes) -> bytes:
+    body = bytes([len(SECTION)]) + SECTION.encode() + content
+    return FOREIGN + b"\0" + leb(len(body)) + body
+
+
+def test_a_module_may_say_what_a_compiled_function_says():
+    assert Kernel.load(foreign()).facts.time_ms == 100
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"params": []},
+        {"params": [["x", "float"], ["x", "float"]]},
+        {"params": [["x\n", "float"]]},
+        {"params": [[f"p{i}", "float"] for i in range(100_000)]},
+        {"outputs": [[f"p{i}", "float"] for i in range(100_000)], "record": True},
+        {"outputs": [["y", "float"], ["z", "float"]]},
+        {"outputs": [["y\0", "float"]]},
+        {"name": "f\nERROR root: all is lost"},
+        {"time_ms": 0},
+        {"start": -64},
+    ],
+    ids=lambda facts: str(facts)[:40],
+)
+def test_what_a_foreign_module_says_of_itself_has_to_hold(facts: dict[str, Any]):
+    with pytest.raises(WasmPluginLoad, match="this module is not a compiled udf"):
+        Kernel.load(foreign(**facts))
+
+
+def test_a_section_may_hold_anything():
+    for content in (b"", b"\xff", b"[" * 500_000, b'{"name":' + b"[" * 500_000, b'{"odd":' + b"[" * 500_000):
+        with pytest.raises(WasmPluginLoad, match="this module is not a compiled udf"):
+            Kernel.load(_with_section(content))
 
 
 def test_the_command_line_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

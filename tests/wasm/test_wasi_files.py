@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dataflare_nb.errors import WasmConfiguration
 from dataflare_nb.wasm import Session
 
 from .asking import answers, ask, asking, call, data, i64, peek
@@ -107,6 +108,12 @@ def read(path: str | bytes, length: int = 12) -> bytes:
 
 
 # ---- reading ----
+
+
+def test_a_file_may_be_older_than_time(folder: Path):
+    os.utime(folder / "in.txt", (-86400, -86400))
+    questions = [call("path_filestat_get", 3, 1, PATH, 6, WHERE), *peek(WHERE + 48, 8)]
+    assert tell(*questions, path="in.txt") == [0] + [0] * 8
 
 
 def test_a_granted_folder_is_found_under_its_name(folder: Path):
@@ -230,6 +237,18 @@ def test_a_folder_replaced_by_a_link_does_not_lead_out(folder: Path):
     (folder / "sub").symlink_to("..")
     (folder.parent / "two.txt").write_text("secret")
     assert answers(session, 1) == [PERM]
+    session.close()
+
+
+@pytest.mark.parametrize("target", ["/proc/self", "sub", None])
+def test_a_granted_folder_that_is_replaced_afterwards_is_not_followed(folder: Path, target: str | None):
+    session = Session(asking(opened("in.txt"), imports=NAMES, extra=data(PATH, b"in.txt"), policy=granting()))
+    (folder / "sub").rename(folder.parent / "sub")
+    folder.rename(folder.parent / "elsewhere")
+    if target is not None:
+        folder.symlink_to(target)
+    with pytest.raises(WasmConfiguration, match=r"its policy grants .*/data, which is no longer what it was when"):
+        answers(session, 1)
     session.close()
 
 

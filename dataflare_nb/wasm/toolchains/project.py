@@ -33,8 +33,13 @@ class Project:
 
     @property
     def module_path(self) -> Path:
-        """Where the module is."""
-        return self.folder / self.config.module_path
+        """Where the module is: in the folder, since what is built is written there."""
+        path = self.folder / self.config.module_path
+        if path.is_symlink() or not path.resolve().is_relative_to(self.folder.resolve()):
+            raise WasmConfiguration(
+                f"module_path is {self.config.module_path}, which leads out of {self.folder}", plugin=self.config.name
+            )
+        return path
 
     @property
     def built_with(self) -> str | None:
@@ -56,6 +61,9 @@ class Project:
         first = [self.config.name, "main", "lib", "index"]
         found.sort(key=lambda path: (first.index(path.stem) if path.stem in first else len(first), path))
         root = self.folder / "src"
+        for path in found:
+            if str(path.relative_to(root)).startswith("-"):
+                raise WasmConfiguration(f"{path} would be an option to a compiler; give it another name")
         return [SourceFile(str(path.relative_to(root)), path.read_text(), str(path)) for path in found]
 
     @property
@@ -65,6 +73,7 @@ class Project:
 
     def build(self) -> Built:
         """Compile the sources; nothing is written."""
+        self.module_path  # noqa: B018 - refused before anything is run
         return build(self.sources(), self.language, name=self.config.name, near=self.folder)
 
     def write(self, built: Built) -> str:

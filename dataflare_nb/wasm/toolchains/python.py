@@ -27,17 +27,22 @@ class Python(Toolchain):
     language, suffix = "python", ".py"
     install = "it comes with the package"
     by_llvm = False
-    keeps = (SECTION,)
+    keeps = (SECTION, "name")
 
     def find(self, near: Path) -> Found | None:
         return Found((), compiler())
 
     def compile(self, found: Found, sources: Sequence[SourceFile], scratch: Path) -> tuple[bytes, list[Diagnostic]]:
-        names = {"__name__": Path(sources[0].name).stem}
         try:
-            return _only(_run(sources[0], names)).wasm_bytes, []
+            return compiled_file(sources[0]).wasm_bytes, []
         except UdfError as error:
             raise Refused([], str(error)) from None
+
+
+def compiled_file(source: SourceFile) -> Udf:
+    """Run a file and return the function that it compiles, of several that which is called as the file."""
+    name = Path(source.name).stem
+    return _only(_run(source, {"__name__": name}), name)
 
 
 def compiled(source: SourceFile, names: dict[str, Any], name: str) -> Udf:
