@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..engine.tap import Tap
     from .live_view import LiveView
 
-INTERVAL = 0.25
+INTERVAL, _FULL = 0.25, 50_000
+"""Seconds between two looks, and rows that are not let wait for one."""
 _MOST_TABLE, _LONGEST = 500, 80
 _naming = threading.Lock()
 _named: weakref.WeakValueDictionary[str, Live] = weakref.WeakValueDictionary()
@@ -42,7 +43,9 @@ class Live:
         self._places: list[str] = []
         self._views: list[LiveView] = []
         self._changed = self._over = False
-        self._folding = threading.Lock()
+        self._folding, self._adding = threading.Lock(), threading.Lock()
+        self._added: list[pl.DataFrame] = []
+        self._rows = 0
         self._closed = threading.Event()
         self._tap: Tap | None = None
         if isinstance(rows_of, tuple):
@@ -73,8 +76,7 @@ class Live:
     def _prepare(self, schema: Schema, identity: tuple[str, ...]) -> None:
         raise NotImplementedError
 
-    def add(self, batch: pl.DataFrame) -> None:
-        """Take rows of the stage."""
+    def _keep(self, rows: pl.DataFrame) -> None:
         raise NotImplementedError
 
     def document(self) -> tuple[dict[str, Any], bytes]:
@@ -104,10 +106,23 @@ class Live:
         self._over = True
         self._freeze()
 
+    def add(self, batch: pl.DataFrame) -> None:
+        """Take rows of the stage. Many small batches are worked on as one, by whoever looks."""
+        with self._adding:
+            self._added.append(batch)
+            self._rows += batch.height
+            full = self._rows >= _FULL
+        if full:
+            self._fold()
+
     def _fold(self) -> None:
         with self._folding:
-            for batch in self._tap.take() if self._tap is not None else ():
-                self.add(batch)
+            with self._adding:
+                came, self._added, self._rows = self._added, [], 0
+            came += self._tap.take() if self._tap is not None else []
+            if came:
+                self._keep(pl.concat(came))
+                self._changed = True
 
     def close(self) -> None:
         """Show no more than there is by now. A job goes on."""
@@ -174,10 +189,8 @@ class Table(Live):
     def _prepare(self, schema: Schema, identity: tuple[str, ...]) -> None:
         self._kept = Newest(schema, self._most, identity)
 
-    def add(self, batch: pl.DataFrame) -> None:
-        """Take rows of the stage."""
-        self._kept.add(batch)
-        self._changed = True
+    def _keep(self, rows: pl.DataFrame) -> None:
+        self._kept.add(rows)
 
     def rows(self) -> pl.DataFrame:
         """Return the rows that are shown."""
@@ -237,13 +250,11 @@ class Chart(Live):
         kinds = {self._identity[name]: schema[name] for name in identity}
         self._kept = Points(list(kinds), Schema(kinds))
 
-    def add(self, batch: pl.DataFrame) -> None:
-        """Take rows of the stage."""
-        x = _milliseconds(self.x, batch.schema[self.x]) if self.temporal else pl.col(self.x).cast(pl.Float64)
+    def _keep(self, rows: pl.DataFrame) -> None:
+        x = _milliseconds(self.x, rows.schema[self.x]) if self.temporal else pl.col(self.x).cast(pl.Float64)
         series = pl.lit(self.y) if self.by is None else pl.col(self.by).cast(pl.String).fill_null("null")
         own = {made: pl.col(name) for name, made in self._identity.items()}
-        self._kept.add(batch.select(series=series, x=x, y=pl.col(self.y).cast(pl.Float64), **own))
-        self._changed = True
+        self._kept.add(rows.select(series=series, x=x, y=pl.col(self.y).cast(pl.Float64), **own))
 
     def _note(self) -> str:
         missed = self._tap.missed if self._tap is not None else 0

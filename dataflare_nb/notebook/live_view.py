@@ -31,6 +31,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self._sent = self._painted = 0
         self._when = self._beaten = self._bytes = 0.0
         self._waiting = True
+        self._making = self._closed = False
         super().__init__()
         self.on_msg(self._hear)
 
@@ -43,24 +44,39 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def show(self, *, last: bool = False) -> None:
         """Send what there is, if the page can take it; else as soon as it can."""
         live = self._live()
-        now = time.monotonic()
         with self._door:
+            now = time.monotonic()
             behind = self._painted < self._sent and now - self._when < _PATIENCE
-            if live is None or ((behind or now - self._when < self._bytes / _RATE) and not last):
+            early = behind or now - self._when < self._bytes / _RATE
+            if live is None or self._closed or self._making or (early and not last):
                 self._waiting = True
                 return
+            self._making, self._waiting = True, False
+        # Out of the door: whoever says that it has painted does not wait for what is made of many rows.
+        try:
             words, numbers = live.document()
-            self._sent, self._when, self._waiting = self._sent + 1, now, False
+        finally:
+            self._making = False
+        with self._door:
+            if self._closed:
+                return
+            self._sent, self._when = self._sent + 1, time.monotonic()
             self._bytes = len(numbers) + len(str(words))
             self.send({"t": "show", "seq": self._sent, **words}, buffers=[numbers])
         if last:
             self.ended = True
 
+    def close(self) -> None:
+        """Take the view away."""
+        with self._door:
+            self._closed = True
+        super().close()
+
     def beat(self) -> None:
         """Give a sign of life when there has been nothing to show, so that a page knows when the kernel is gone."""
         now = time.monotonic()
         with self._door:
-            quiet = now - max(self._when, self._beaten) >= _SILENCE
+            quiet = not self._closed and now - max(self._when, self._beaten) >= _SILENCE
             if quiet:
                 self._beaten = now
                 self.send({"t": "alive"})

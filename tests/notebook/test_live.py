@@ -100,6 +100,16 @@ def test_a_stage_of_a_job_is_shown_as_it_goes() -> None:
     assert flare.table(job, "some", rows=2).rows().equals(ROWS.slice(28, 2))
 
 
+def test_many_small_batches_are_no_burden(within) -> None:
+    feed = testing.Feed(ROWS.schema, bounded=True)
+    for piece in [*ROWS.iter_slices(1)] * 5:
+        feed.give(piece)
+    feed.end()
+    with within(20):
+        shown = flare.chart(feed.stream, x="t", y="v", by="who", workers=1).wait(60)
+    assert shown.document()[0]["came"] == 3_000
+
+
 def test_the_same_again_replaces_the_one_before() -> None:
     feed = testing.Feed(ROWS.schema)
     for _ in range(5):
