@@ -201,8 +201,8 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
                 self._flow.bye(view)
             else:
                 self._flow.look(view, visible)
-            # The picture has taken the place of every view, and a page has seen that.
-            replaced = self._over and self._places and not self._flow.watched
+            # The picture has taken the place of every view, and the page has seen that.
+            replaced = visible is None and self._over and self._places and not self._flow.views
         if replaced:
             self.close()
         else:
