@@ -37,6 +37,7 @@ _DID = {
 }
 _feeds: weakref.WeakValueDictionary[int, Feed] = weakref.WeakValueDictionary()
 _feeding = threading.Lock()
+_crowd: weakref.WeakSet[Flow] = weakref.WeakSet()
 
 
 class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
@@ -59,7 +60,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def __init__(self, job: Job) -> None:
         self._job: Callable[[], Job | None] = lambda: job
         self._outline = Outline.of(job)
-        self._flow = Flow()
+        self._flow = Flow(crowd=_crowd)
         self._logged = -1
         self._busy: set[str] = set()
         self._places: list[str] = []
@@ -91,6 +92,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             if self._closed:
                 return
             self._closed = True
+            self._flow.close()
         self._feed.leave(self)
         super().close()
 
