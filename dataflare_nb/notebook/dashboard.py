@@ -37,6 +37,7 @@ _DID = {
 }
 _feeds: weakref.WeakValueDictionary[int, Feed] = weakref.WeakValueDictionary()
 _feeding = threading.Lock()
+_crowd: weakref.WeakSet[Flow] = weakref.WeakSet()
 
 
 class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
@@ -59,7 +60,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def __init__(self, job: Job) -> None:
         self._job: Callable[[], Job | None] = lambda: job
         self._outline = Outline.of(job)
-        self._flow = Flow()
+        self._flow = Flow(crowd=_crowd)
         self._logged = -1
         self._busy: set[str] = set()
         self._places: list[str] = []
@@ -91,6 +92,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             if self._closed:
                 return
             self._closed = True
+            self._flow.close()
         self._feed.leave(self)
         super().close()
 
@@ -201,8 +203,8 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
                 self._flow.bye(view)
             else:
                 self._flow.look(view, visible)
-            # The picture has taken the place of every view, and a page has seen that.
-            replaced = self._over and self._places and not self._flow.watched
+            # The picture has taken the place of every view, and the page has seen that.
+            replaced = visible is None and self._over and self._places and not self._flow.views
         if replaced:
             self.close()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from weakref import WeakSet
 
 HZ = 10.0
 CREDIT = 10
@@ -10,15 +11,21 @@ CREDIT = 10
 STARVED, LOST, HIDDEN = 0.25, 1.0, 1.0
 """Seconds between frames: without credit, without any for `_PATIENCE` seconds, and when nobody looks."""
 MESSAGES_PER_S, BYTES_PER_S = 10, 200_000
+ALL_PER_S = 30
+"""Frames a second that all dashboards of a process share. Twenty at full speed would take 8 % of a core."""
 _PATIENCE = 5.0
 _EARLY = 0.04
 
 
 class Flow:
-    """The credit that the views of one dashboard give. Times are seconds of any clock that goes forward only."""
+    """The credit that the views of one dashboard give. Times are seconds of any clock that goes forward only.
 
-    def __init__(self, hz: float = HZ) -> None:
+    `crowd` holds those dashboards that are seen at present: what they get in all is shared among them.
+    """
+
+    def __init__(self, hz: float = HZ, crowd: WeakSet[Flow] | None = None) -> None:
         self._interval = 1.0 / hz
+        self._crowd: WeakSet[Flow] = WeakSet() if crowd is None else crowd
         self._views: dict[str, bool] = {}
         self._seq = self._acked = 0
         self._last = float("-inf")
@@ -38,7 +45,7 @@ class Flow:
     def wants(self, now: float, size: int) -> bool:
         """Tell whether it is time for a frame of so many bytes."""
         # A little early is in time: who samples at 10 Hz would else miss every other turn.
-        pause = self._pause(now)
+        pause = max(self._pause(now), len(self._crowd) / ALL_PER_S)
         early = _EARLY if pause == self._interval else 0.0
         return now - self._last >= pause - early and self._bearable(now, size)
 
@@ -64,16 +71,29 @@ class Flow:
     def hello(self, view: str | None = None) -> None:
         """A view has opened. What an older page has not acked is forgotten."""
         if view is not None:
-            self._views[view] = True
+            self.look(view, True)
         self._acked, self._starved_since = self._seq, None
 
     def look(self, view: str, visible: bool) -> None:
         """A view is seen, or is not."""
         self._views[view] = visible
+        self._join()
 
     def bye(self, view: str) -> None:
         """A view is gone."""
         self._views.pop(view, None)
+        self._join()
+
+    def close(self) -> None:
+        """Nobody looks any more."""
+        self._views.clear()
+        self._join()
+
+    def _join(self) -> None:
+        if self.watched:
+            self._crowd.add(self)
+        else:
+            self._crowd.discard(self)
 
     def _pause(self, now: float) -> float:
         if not self.watched:

@@ -54,7 +54,7 @@ def drawn(outline: Outline, reading: Reading, error: BaseException | None, *, nu
         _arrow(axes, places[pipe.sender], places[pipe.receiver], pipe.tag)
     for stage, place in zip(outline.stages, places, strict=True):
         _box(axes, place, stage, reading.nodes if numbers else {}, failed=stage.id == failed)
-    return Drawn(_png(figure), round(width * 72), round(height * 72))
+    return Drawn(_png(figure), round(width * 96), round(height * 96))
 
 
 def _png(figure: Figure) -> bytes:

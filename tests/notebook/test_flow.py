@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +75,17 @@ def test_one_of_several_views_that_is_seen_is_enough():
     assert flow.watched
     flow.bye("other")
     assert not flow.watched
+
+
+def test_many_dashboards_share_thirty_frames_a_second():
+    crowd: WeakSet[Flow] = WeakSet()
+    flows = [Flow(crowd=crowd) for _ in range(20)]
+    for flow in flows:
+        flow.hello("view")
+    assert sum(len(run(flow, 10.0)) for flow in flows) <= 300 + 20
+    for flow in flows[3:]:
+        flow.close()
+    assert [len(run(flow, 1.0, start=10.0)) for flow in flows[:3]] == [10, 10, 10]
 
 
 def test_frames_make_room_for_answers():
