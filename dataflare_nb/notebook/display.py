@@ -106,7 +106,8 @@ def saved_form(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
         return data, {}
     picture = drawn(outline, reading, job.error, numbers=numbers)
     data["image/png"] = b64encode(picture.png).decode()
-    return data, {"image/png": {"width": picture.width, "height": picture.height}}
+    alt = data["text/plain"].partition("\n")[0]
+    return data, {"image/png": {"width": picture.width, "height": picture.height, "alt": alt}}
 
 
 def replace(places: Sequence[str], job: Job) -> None:
