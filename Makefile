@@ -29,8 +29,8 @@ help: ## list the doors
 demo: $(VENV)/.demo ## install everything pinned into .venv and run the main job on real data
 	@$(BIN)/dataflare demo $(ARGS)
 
-lab: $(VENV)/.demo ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+lab: $(VENV)/.lab ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks/01_first_stream.ipynb $(ARGS)
 
 test: $(VENV)/.dev ## run all tests
 	@$(PYTEST) $(ARGS)
@@ -45,9 +45,8 @@ check: $(VENV)/.dev ## run what a change must pass in under a minute: style, typ
 bench: $(VENV)/.dev ## measure speed and memory beside Polars, DuckDB and other ways to run a function
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-notebooks: $(VENV)/.dev ## run the notebooks and compare their outputs
-	@DATAFLARE_STATIC=1 $(PYTEST) -p nbval.plugin --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=60 \
-		--nbval-sanitize-with notebooks/sanitize.cfg notebooks $(ARGS)
+notebooks: $(VENV)/.dev ## run the notebooks, compare their outputs, say what each takes; ARGS=--save renews them
+	@$(BIN)/python -m tests.notebooks $(ARGS)
 
 widgets: ## check, test and build the dashboard's page (needs Node 20)
 	@npm ci --silent --no-audit --no-fund --prefix widgets
@@ -73,7 +72,12 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@$(PIP) install --quiet --editable ".[notebook,demo]" --constraint constraints.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
+$(VENV)/.lab: $(VENV)/.demo
+	@echo "Installing Zig, which compiles the cells of C in the notebooks"
+	@$(PIP) install --quiet --editable ".[notebook,demo,zig]" --constraint constraints.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.lab
 	@echo "Installing what tests and checks need"
 	@$(PIP) install --quiet --editable ".[dev]" --constraint constraints.txt
 	@touch $@

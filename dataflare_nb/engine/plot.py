@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataflareError
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
 from .names import short_names
+from .png import png
 
 if TYPE_CHECKING:
     from ..runtime.probe import Sample
@@ -37,9 +37,7 @@ class Picture(Figure):
     """A figure that a notebook shows as a PNG, whether or not pyplot is there."""
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", metadata={"Software": None})
-        return buffer.getvalue()
+        return png(self)
 
 
 def figure(job: Job) -> Picture:

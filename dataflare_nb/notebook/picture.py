@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
-from PIL import Image
 
+from ..engine.png import png
 from ..errors import StageFailed, told
 from ..runtime.probe import NodeReading, Reading
 from .layers import Place, placed
@@ -27,6 +25,7 @@ BOX_WIDTH, BOX_HEIGHT, ROW, COLUMN = 1.62, 0.66, 0.92, 2.02
 """Inches. A column holds a box and the way to the next."""
 _TITLE, _MARGIN, _LETTERS = 0.78, 0.26, 22
 _DPI = 144
+_FEW = 64
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,7 @@ def drawn(outline: Outline, reading: Reading, error: BaseException | None, *, nu
         _arrow(axes, places[pipe.sender], places[pipe.receiver], pipe.tag)
     for stage, place in zip(outline.stages, places, strict=True):
         _box(axes, place, stage, reading.nodes if numbers else {}, failed=stage.id == failed)
-    return Drawn(_png(figure), round(width * 96), round(height * 96))
-
-
-def _png(figure: Figure) -> bytes:
-    """Return the picture with a palette of its few colours, a fifth of the size."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    shown = Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba()))
-    image = shown.convert("RGB").quantize(64)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return Drawn(png(figure, _FEW), round(width * 96), round(height * 96))
 
 
 def _corner(place: Place) -> tuple[float, float]:

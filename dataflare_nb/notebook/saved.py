@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import html
-import io
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ..engine.png import png
 from .cells import table
 
 if TYPE_CHECKING:
@@ -83,12 +83,10 @@ def chart_html(text: str) -> str:
 
 def chart_png(chart: Chart, points: pl.DataFrame) -> tuple[bytes, int, int]:
     """Return the picture, and how large it is to be shown."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for at, ((name,), line) in enumerate(points.group_by("series", maintain_order=True)):
         x = line["x"]
@@ -107,6 +105,4 @@ def chart_png(chart: Chart, points: pl.DataFrame) -> tuple[bytes, int, int]:
     axes.spines[["top", "right"]].set_visible(False)
     if chart.by and points.height:
         axes.legend(title=chart.by.replace("$", r"\$"), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue(), round(_WIDTH * 72), round(_HEIGHT * 72)
+    return png(figure), round(_WIDTH * 72), round(_HEIGHT * 72)
