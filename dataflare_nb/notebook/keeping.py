@@ -140,4 +140,4 @@ def bucket_width(low: float, high: float) -> float:
 
 def _copied(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the rows without the buffers of the batch they were cut from."""
-    return pl.read_ipc_stream(io.BytesIO(frame.write_ipc_stream(None).getvalue()))
+    return pl.read_ipc_stream(io.BytesIO(frame.clone().write_ipc_stream(None).getvalue()))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -70,3 +75,29 @@ def test_a_job_is_found_by_its_name_and_a_wrong_one_is_answered_with_the_nearest
     assert job.status == "paused"
     with pytest.raises(UnknownStage, match=r"no job is called `tickling`; .*Did you mean `ticking`\?"):
         engine.job("tickling")
+
+
+def test_looking_while_a_job_ends_hangs_nobody(tmp_path: Path) -> None:
+    # In a process of its own: two threads that wait for each other inside of Polars cannot be interrupted.
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            import threading, time
+            import polars as pl
+            from dataflare_nb.engine import stage
+
+            frame = pl.DataFrame({"a": range(20_000), "s": ["x" * 5] * 20_000})
+            end = time.monotonic() + 1
+
+            def look():
+                while time.monotonic() < end:
+                    frame.lazy()
+
+            looking = threading.Thread(target=look)
+            looking.start()
+            while time.monotonic() < end:
+                assert stage._copied(frame).height == 20_000
+            looking.join()
+        """)
+    )
+    subprocess.run([sys.executable, str(script)], check=True, timeout=60)
