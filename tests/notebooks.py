@@ -90,8 +90,6 @@ def save(path: Path) -> None:
         cell.id, cell.metadata = f"cell-{number:02d}", {}
         for output in cell.get("outputs", []):
             output.pop("transient", None)
-            if "metadata" in output:
-                output.metadata = {}
     notebook.metadata = nbformat.from_dict(_METADATA)
     nbformat.write(notebook, path)
 
