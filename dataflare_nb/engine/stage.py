@@ -307,8 +307,8 @@ class Stage:
 def _copied(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the rows without the buffers of the batch they were cut from, if Arrow can write them."""
     try:
-        # Of a clone: it waits for the interpreter's lock with the frame locked, and whoever looks at that waits the other
-        # way round, for ever.
+        # Of a clone: Polars locks the frame that it writes and waits for the interpreter, while whoever looks at that
+        # frame has the interpreter and waits for the lock.
         return pl.read_ipc_stream(io.BytesIO(frame.clone().write_ipc_stream(None).getvalue()))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return frame
