@@ -13,6 +13,7 @@ import polars as pl
 
 from . import dtypes
 from .errors import BadOption, WrongType, listing, located, shown, user_line
+from .interrupts import schema_of
 from .wasm.aggregator import AggregateCall
 from .wasm.udf import Udf, UdfCall
 
@@ -62,7 +63,7 @@ def constant(step: str, name: str, value: Any) -> Any:
 def outputs(expr: pl.Expr, schema: pl.Schema) -> list[str]:
     """Return the columns that an expression gives, none where it cannot be resolved: the step will say why."""
     try:
-        return pl.LazyFrame(schema=schema).select(expr).collect_schema().names()
+        return schema_of(pl.LazyFrame(schema=schema).select(expr)).names()
     except pl.exceptions.PolarsError:
         return [] if expr.meta.has_multiple_outputs() else [expr.meta.output_name()]
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from .expr import has_python, row_fault, same
+from .interrupts import schema_of
 from .types import Schema
 
 
@@ -192,7 +193,7 @@ class _Splitter:
     def _dtype(self, inner: pl.Expr) -> pl.DataType | None:
         read = {name: self._schema[name] for name in inner.meta.root_names() if name in self._schema}
         try:
-            return pl.LazyFrame(schema=read).select(inner.alias("x")).collect_schema()["x"]
+            return schema_of(pl.LazyFrame(schema=read).select(inner.alias("x")))["x"]
         except pl.exceptions.PolarsError:
             return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from .errors import GraphFormat, WrongType, nearest
+from .interrupts import schema_of
 from .types import Schema
 
 _SIMPLE = {
@@ -27,7 +28,7 @@ def of(columns: Mapping[str, Any]) -> Schema:
     Schema({'n': Int8, 'text': String})
     """
     try:
-        return pl.LazyFrame(schema=pl.Schema(columns)).collect_schema()
+        return Schema(schema_of(pl.LazyFrame(schema=pl.Schema(columns))))
     except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
         raise WrongType(f"{str(error).splitlines()[0]}; types are such as pl.Int64") from None
 
@@ -50,7 +51,7 @@ def from_json(document: Mapping[str, Any]) -> Schema:
 def _fault(schema: Mapping[str, pl.DataType]) -> str | None:
     """Ask Polars, which looks into a type when it is used."""
     try:
-        pl.LazyFrame(schema=schema).collect_schema()
+        schema_of(pl.LazyFrame(schema=schema))
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         return str(error).splitlines()[0]
     return None

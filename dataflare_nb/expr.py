@@ -17,6 +17,7 @@ import msgspec
 import polars as pl
 
 from .errors import GraphFormat, WrongType
+from .interrupts import schema_of
 from .types import Schema
 
 _PYTHON = b"PLPY"
@@ -373,8 +374,8 @@ def expand(expr: pl.Expr, schema: Schema, keys: Sequence[str] = ()) -> list[pl.E
 
     def gives(*made: pl.Expr) -> Schema:
         if not keys:
-            return frame.select(*made).collect_schema()
-        grouped = frame.group_by(*keys).agg(*made).collect_schema()
+            return schema_of(frame.select(*made))
+        grouped = schema_of(frame.group_by(*keys).agg(*made))
         return Schema({name: dtype for name, dtype in grouped.items() if name not in keys})
 
     known: dict[int, list[str]] = {}

@@ -7,6 +7,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+import polars as pl
+
 
 class HeldBack:
     """Let an interrupt come at the end of a `with` block instead of inside of it. For blocks that take microseconds.
@@ -62,3 +64,9 @@ class Latch:
         if not self._set and self._gate.acquire(timeout=timeout):
             self._gate.release()
         return self._set
+
+
+def schema_of(query: pl.LazyFrame) -> pl.Schema:
+    """Return `query.collect_schema()`, in which an interrupt would make Polars panic."""
+    with HeldBack():
+        return query.collect_schema()

@@ -10,6 +10,7 @@ import polars as pl
 
 from ..errors import BadOption, GraphError, GraphFormat, UnknownColumn, WrongType, listing, nearest
 from ..expr import Expr
+from ..interrupts import schema_of
 from ..types import Schema
 from . import node
 
@@ -38,7 +39,7 @@ def ask(item: node.AnyNode, schema: Schema, build: Callable[..., pl.LazyFrame], 
     """
     try:
         query = build(_without_rows(tuple(schema.items())))
-        return Schema(query.collect().schema if run else query.collect_schema())
+        return Schema(query.collect().schema if run else schema_of(query))
     except pl.exceptions.ColumnNotFoundError as error:
         if (name := _missing_column(error, item, schema)) is not None:
             require_columns(item, (name,), schema)
@@ -119,7 +120,7 @@ def require_match(item: node.AnyNode, stored: Expr, expr: pl.Expr, schema: Schem
     if gives_one(expr):
         return
     try:
-        found = pl.LazyFrame(schema=schema).select(expr).collect_schema()
+        found = schema_of(pl.LazyFrame(schema=schema).select(expr))
     except pl.exceptions.PolarsError:
         return
     if not found:
@@ -151,7 +152,7 @@ def output_names(expr: pl.Expr, schema: Schema) -> list[str]:
     if gives_one(expr):
         return [expr.meta.output_name()]
     try:
-        return pl.LazyFrame(schema=schema).select(expr).collect_schema().names()
+        return schema_of(pl.LazyFrame(schema=schema).select(expr)).names()
     except pl.exceptions.PolarsError:
         return []
 

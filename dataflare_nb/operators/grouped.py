@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ..errors import WasmBadOutput
+from ..interrupts import schema_of
 from ..types import Context, Schema
 from ..wasm.aggregator import GROUP, Aggregator, facts
 from ..wasm.hostcalls import HostFunctions, listener
@@ -128,7 +129,7 @@ class PluginColumn:
 
 def argument_schema(args: Sequence[pl.Expr], schema: Schema) -> Schema:
     """Return the columns that a plugin is handed for its arguments."""
-    return Schema(pl.LazyFrame(schema=schema).select(*args).collect_schema())
+    return Schema(schema_of(pl.LazyFrame(schema=schema).select(*args)))
 
 
 class PluginColumns(tuple[PluginColumn, ...]):

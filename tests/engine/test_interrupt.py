@@ -196,3 +196,36 @@ def test_an_interrupt_at_any_step_leaves_no_lock_taken(tmp_path):
     file.write_text(textwrap.dedent(HEAD) + textwrap.dedent(SWEEP))
     done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_an_interrupt_while_a_stream_is_described_is_nothing_but_that(tmp_path):
+    # Polars panics where it is interrupted in some of its calls.
+    file = tmp_path / "script.py"
+    file.write_text(
+        textwrap.dedent("""
+            import os, signal, sys, threading, time
+            import polars as pl
+            import dataflare_nb as flare
+
+            def interrupt():
+                while True:
+                    time.sleep(0.001)
+                    os.kill(os.getpid(), signal.SIGINT)
+
+            flare.rate(1_000).filter(pl.col("value") > 1)
+            end, came = time.monotonic() + 4, 0
+            threading.Thread(target=interrupt, daemon=True).start()
+            while True:
+                try:
+                    while time.monotonic() < end:
+                        flare.rate(1_000).filter(pl.col("value") > 1)
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                    break
+                except KeyboardInterrupt:
+                    came += 1
+            print(came, file=sys.stderr)
+            os._exit(0 if came > 20 else 1)
+        """)
+    )
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
