@@ -67,6 +67,7 @@ class Scheduler:
         self._threads: list[threading.Thread] = []
         self._workers = workers
         self._alive = 0
+        self._halting = False
         self._full_polls = False
         subscribe = getattr(clock, "subscribe", None)
         if subscribe is not None:
@@ -153,12 +154,14 @@ class Scheduler:
             for stage in self.stages:
                 stage.running = [work for work in stage.running if work.thread != me]
             self._alive -= 1
-            failed = self.error is not None and not self.stopping
+            # One worker sees to the others of a failed job; two would wait for each other.
+            halts = self.error is not None and not self.stopping and not self._halting
+            self._halting = self._halting or halts
             self.changed.notify_all()
-        if failed:
+        if halts:
             # The others must not keep a failed job waiting.
             self._halt()
-        if failed or self._alive == 0 or self.ended:
+        if halts or self._alive == 0 or self.ended:
             self.on_end()
 
     def _loop(self) -> None:

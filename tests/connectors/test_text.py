@@ -228,6 +228,7 @@ def test_any_text_is_read_as_the_book_says_whatever_the_block(
     assert refused["line"].to_list() == bad
 
 
+@pytest.mark.slow
 @QUIET
 @given(
     rows=st.lists(

@@ -380,3 +380,20 @@ def test_whoever_looks_into_a_stage_is_not_one_that_cannot_be_stopped(caplog):
     with visiting(job._scheduler, job._stages["w"], 5.0):
         job.stop()
     assert not caplog.records
+
+
+def test_a_job_that_fails_ends_at_once():
+    def fails(frame):
+        if frame.height:
+            raise ValueError("no")
+        return frame
+
+    stream = flare.from_frames([pl.DataFrame({"n": range(1_000)})] * 20).map_batches(fails)
+    took = []
+    for _ in range(5):
+        begun = time.monotonic()
+        with pytest.raises(StageFailed):
+            stream.run(name="failing", workers=2).wait()
+        took.append(time.monotonic() - begun)
+    # A few hundredths, and room for a busy machine; workers that waited for each other took 0.9 s every time.
+    assert min(took) < 0.5

@@ -475,6 +475,7 @@ def test_nodes_are_frozen() -> None:
     assert isinstance(next(iter(FLIGHTS.graph)), msgspec.Struct)
 
 
+@pytest.mark.slow
 def test_a_thousand_columns_are_described_at_once():
     wide = flare.from_frame(pl.DataFrame({f"c{n}": [n] for n in range(1_000)}))
     begun = time.monotonic()

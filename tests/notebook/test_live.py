@@ -124,6 +124,7 @@ def test_the_same_again_replaces_the_one_before() -> None:
     assert named.job.name == "mine"
 
 
+@pytest.mark.slow
 def test_what_stays_is_the_same_for_the_same_rows() -> None:
     stream = flare.from_frame(ROWS.with_columns(markup=pl.lit("<b>&$x$")))
     for make in (
@@ -180,6 +181,7 @@ def views(lent) -> list[str]:
     return [each for each in opened if each not in closed]
 
 
+@pytest.mark.slow
 def test_a_page_is_shown_what_changed_when_it_has_painted_and_a_picture_stays() -> None:
     from .kernel import kernel
 

@@ -226,6 +226,7 @@ def five_stages(number: int, gate: threading.Event) -> tuple[list[flare.Stream],
     return [*streams[1:], end.for_each_batch(slow(gate, effort["sink"])).named("sink")], culprit
 
 
+@pytest.mark.slow
 def test_in_20_of_20_random_graphs_the_slow_stage_is_named_and_no_other():
     gate = threading.Event()
     wrong = []
