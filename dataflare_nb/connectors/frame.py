@@ -13,6 +13,7 @@ from ..types import Batch, EndOfStream, Json, Schema
 from .options import Options, Resources
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+_LARGE = 1 << 20
 
 
 def as_frame(obj: Any) -> pl.DataFrame:
@@ -92,7 +93,7 @@ class FrameSource:
 
 
 class FrameReader:
-    """A frame being read in slices."""
+    """A frame being read in slices; large ones are of about the same height, so that no core waits for an odd last one."""
 
     def __init__(self, frame: pl.DataFrame, row: int) -> None:
         self._frame = frame
@@ -101,6 +102,9 @@ class FrameReader:
     def poll(self, max_rows: int) -> Batch:
         if self._row >= self._frame.height:
             raise EndOfStream
+        if max_rows >= _LARGE:
+            left = self._frame.height - self._row
+            max_rows = -(-left // -(-left // max_rows))
         batch = self._frame.slice(self._row, max_rows)
         self._row += batch.height
         return batch

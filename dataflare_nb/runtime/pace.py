@@ -6,7 +6,7 @@ import polars as pl
 
 from ..types import Schema
 
-SMALLEST, LARGEST = 64, 1 << 22
+SMALLEST, LARGEST = 64, 1 << 23
 LARGEST_BYTES = 128 << 20
 FIRST_FOR_LATENCY, FIRST_FOR_THROUGHPUT = 1_024, 65_536
 QUEUED_BATCHES = 4
@@ -18,7 +18,7 @@ TURN_BATCHES, TURN_ROWS = 8, 1 << 18
 class Pace:
     """The size of the next poll, adapted so that a row gets through in `target` seconds.
 
-    Without a target (throughput mode) polls are as large as may be, four million rows or 128 MiB, as soon as it is
+    Without a target (throughput mode) polls are as large as may be, eight million rows or 128 MiB, as soon as it is
     known how wide rows are: a batch costs some tenths of a millisecond however small it is.
 
     With one, the size follows the latency that whole batches had: down in proportion when they took longer, up by a

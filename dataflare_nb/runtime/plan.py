@@ -35,7 +35,7 @@ from .packet import WHOLE
 
 Guest: TypeAlias = WasmStage | UdfStage
 DEFAULT_QUANTUM = 65_536
-UNTIMED_QUANTUM = 1 << 22
+UNTIMED_QUANTUM = 1 << 24
 """Rows of a split between two words about time, where event time is read and where it is not."""
 
 
