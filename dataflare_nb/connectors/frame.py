@@ -93,7 +93,7 @@ class FrameSource:
 
 
 class FrameReader:
-    """A frame being read in slices; large ones are of about the same height, so that no core waits for an odd last one."""
+    """A frame being read in slices; large ones are even, so that no core waits for an odd last one."""
 
     def __init__(self, frame: pl.DataFrame, row: int) -> None:
         self._frame = frame
