@@ -265,6 +265,7 @@ def on_a_terminal(command: list[str]) -> str:
     return said.decode()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_bar_shows_how_far_the_job_is(tmp_path: Path) -> None:
     document = saved(flare.rate(2_000.0, rows=1_000).named("ticks"), tmp_path)
     said = on_a_terminal([sys.executable, "-m", "dataflare_nb.cli", "run", str(document), "--name", "ticking"])

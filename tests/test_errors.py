@@ -144,6 +144,7 @@ def failure(shell: Any, cell: str) -> str:
     return str(error)
 
 
+@pytest.mark.slow
 def test_in_a_notebook_the_place_is_the_cell_and_its_line(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
     shell.run_cell("import dataflare_nb as flare, polars as pl", store_history=True)
     shell.run_cell("clicks = flare.rate(1.0)", store_history=True)

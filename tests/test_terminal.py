@@ -38,6 +38,7 @@ def _no_tqdm(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
 
 
+@pytest.mark.slow
 def test_a_bar_goes_on_to_the_end():
     screen = Screen()
     reading = terminal.follow(slow().run(name="bar"), total=7, out=screen)
@@ -46,6 +47,7 @@ def test_a_bar_goes_on_to_the_end():
     assert "bar: 100%" in screen.getvalue()
 
 
+@pytest.mark.slow
 def test_without_a_total_the_job_tells_how_far_it_is():
     screen = Screen()
     terminal.follow(slow().run(name="bar"), out=screen)
@@ -53,6 +55,7 @@ def test_without_a_total_the_job_tells_how_far_it_is():
 
 
 @pytest.mark.usefixtures("_no_tqdm")
+@pytest.mark.slow
 def test_without_tqdm_a_line_is_written_over():
     screen = Screen()
     stream = slow(1.0).event_time("timestamp", watermark_every=1).window(flare.tumbling("100ms")).agg(n=pl.len())
@@ -103,6 +106,7 @@ def test_a_step_says_how_long_it_took_and_ends_its_line_when_it_fails():
     assert out.getvalue() == "Failing ... \n"
 
 
+@pytest.mark.slow
 def test_collect_shows_a_bar_where_it_is_asked_to(capsys):
     importlib.import_module("tqdm.auto")
     assert slow().collect(progress=True).height == 7
@@ -111,6 +115,7 @@ def test_collect_shows_a_bar_where_it_is_asked_to(capsys):
         slow().map_batches(fails).collect(progress=True)
 
 
+@pytest.mark.slow
 def test_waiting_for_a_job_shows_a_bar_where_it_is_asked_to(capsys):
     importlib.import_module("tqdm.auto")
     assert slow().run(name="waited").wait(progress=True).status == "finished"

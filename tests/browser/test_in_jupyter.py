@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 pytest.importorskip("playwright")
-pytest.importorskip("jupyterlab")
+if importlib.util.find_spec("jupyterlab") is None:
+    pytest.skip("jupyterlab is not installed", allow_module_level=True)
 
 from .jupyter import PYTHON, Notebook, Server, notebook
 

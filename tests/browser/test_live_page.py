@@ -64,6 +64,7 @@ def contrast(page: Page, selector: str, what: str) -> float:
 
 
 @pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.slow
 def test_a_chart_is_drawn_in_both_themes(site: str, browser: Browser, theme: str) -> None:
     names = [f"line {n}" for n in range(8)]
     at = [1357034400000.0 + 60_000 * n for n in range(100)]
@@ -101,6 +102,7 @@ def test_a_chart_is_drawn_in_both_themes(site: str, browser: Browser, theme: str
 
 
 @pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.slow
 def test_a_table_is_drawn_in_both_themes(site: str, browser: Browser, theme: str) -> None:
     columns = [
         {"name": name, "dtype": dtype} for name, dtype in (("origin", "String"), ("n", "Int64"), ("t", "Datetime"))

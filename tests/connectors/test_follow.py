@@ -137,6 +137,7 @@ WORDS = st.text(st.sampled_from('ab,"\n\r ü€'), min_size=1, max_size=8)
     sizes=st.lists(st.integers(1, 5), max_size=30),
     actions=ACTIONS,
 )
+@pytest.mark.slow
 def test_rows_appended_in_any_pieces_are_read_once(
     kind: str,
     values: list[str],

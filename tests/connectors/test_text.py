@@ -213,6 +213,7 @@ def _record(content: str, at: int) -> tuple[list[str] | None, int]:
     block=st.sampled_from([1, 3, 7, 64]),
     cuts=st.lists(st.integers(1, 4), max_size=10),
 )
+@pytest.mark.slow
 def test_any_text_is_read_as_the_book_says_whatever_the_block(
     tmp_path: Path, content: str, width: int, block: int, cuts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,6 +391,7 @@ def test_a_long_quoted_record_is_read_and_an_endless_one_is_given_up(
     assert rejects(made)["line"].to_list() == [403]
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_read_do_not_spoil_the_inferred_types(tmp_path: Path) -> None:
     content = b'a,b\n1,2.5\n"3\n4\n5,6,7\n8,\n'
     made = source(tmp_path / "f.csv", content, on_error="dead_letter")

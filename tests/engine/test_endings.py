@@ -153,6 +153,7 @@ def test_half_a_batch_is_never_committed():
     assert job.ledger()["balanced"].all()
 
 
+@pytest.mark.slow
 def test_a_sink_that_comes_back_late_is_closed_then(within):
     stuck = Stuck()
     book = Book({"write": stuck})
@@ -170,6 +171,7 @@ def test_a_sink_that_comes_back_late_is_closed_then(within):
     assert book.committed == book.prepared
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_does_not_wait_for_one_that_is_busy():
     stuck, inside = Stuck(), threading.Event()
 
@@ -249,6 +251,7 @@ def test_drain_says_when_somebody_else_has_stopped_the_job():
         job.drain(30)
 
 
+@pytest.mark.slow
 def test_a_slow_input_of_a_union_does_not_let_the_other_fill_the_memory():
     slow = flare.rate(5.0, rows=20).select("value")
     quick = flare.from_frame(pl.DataFrame({"value": range(8_000_000)})).select(pl.col("value") + 1)
@@ -352,6 +355,7 @@ def test_what_was_read_before_a_poll_that_fails_goes_its_way():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.slow
 def test_a_process_that_is_forked_off_leaves_the_jobs_to_its_parent(tmp_path):
     script = """
     import os, sys, time

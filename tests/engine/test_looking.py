@@ -77,6 +77,7 @@ def test_a_job_is_found_by_its_name_and_a_wrong_one_is_answered_with_the_nearest
         engine.job("tickling")
 
 
+@pytest.mark.slow
 def test_looking_while_a_job_ends_hangs_nobody(tmp_path: Path) -> None:
     # In a process of its own: two threads that wait for each other inside of Polars cannot be interrupted.
     script = tmp_path / "script.py"

@@ -113,6 +113,7 @@ def test_a_slow_stage_is_busy_and_what_is_before_it_is_backpressured():
     job.stop()
 
 
+@pytest.mark.slow
 def test_batches_adapt_to_the_latency_asked_for():
     def slow(frame: pl.DataFrame) -> pl.DataFrame:
         time.sleep(frame.height / 50_000)

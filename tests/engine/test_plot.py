@@ -119,6 +119,7 @@ def test_stages_carry_their_name_or_what_they_do(job: Job) -> None:
     assert labels == ["read frame", "event time at", "counts", "result_counts"]
 
 
+@pytest.mark.slow
 def test_drawing_needs_neither_a_display_nor_pyplot(job: Job) -> None:
     code = (
         "import sys, polars as pl, dataflare_nb as flare\n"

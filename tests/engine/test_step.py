@@ -59,6 +59,7 @@ def paused(gate: threading.Event, stream: flare.Stream, name: str, **options: ob
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_a_step_reads_one_batch_and_lets_it_through(gate, workers):
     job = paused(gate, flare.from_frame(ROWS), "stepped", workers=workers)
     for _ in range(3):

@@ -314,6 +314,7 @@ print(json.dumps({{name: list(stream.graph.nodes) for name, stream in STREAMS.it
 """
 
 
+@pytest.mark.slow
 def test_the_same_code_gives_the_same_ids_in_another_process(pytestconfig: pytest.Config) -> None:
     script = "\n" * 50 + IDS.format(root=str(pytestconfig.rootpath))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

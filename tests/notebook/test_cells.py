@@ -65,6 +65,7 @@ def test_no_rows_are_a_table_too():
 
 
 @given(dataframes(max_cols=4, max_size=20, excluded_dtypes=[pl.Object]), st.booleans())
+@pytest.mark.slow
 def test_every_frame_is_shown_as_json(frame, empty):
     frame = frame.clear() if empty else frame
     found = table(frame)

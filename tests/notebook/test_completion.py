@@ -67,6 +67,7 @@ def test_names_are_offered_where_they_belong(shell: Shell, text: str, names: lis
 @pytest.mark.parametrize(
     "text", ["open('de", "print('dep_", "flights.filter(pl.col('dest') == x, de", "# flights.select('de"]
 )
+@pytest.mark.slow
 def test_and_nowhere_else(shell: Shell, text: str) -> None:
     assert offered(shell, text) == []
 

@@ -220,6 +220,7 @@ def test_a_page_is_shown_what_changed_when_it_has_painted_and_a_picture_stays() 
         lent.until(lambda: not lent.threads())
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_run_again_has_one_job_and_one_view() -> None:
     from .kernel import kernel
 
@@ -234,6 +235,7 @@ def test_a_cell_that_is_run_again_has_one_job_and_one_view() -> None:
         lent.until(lambda: len(lent.threads()) == 2, what="one worker, one display")
 
 
+@pytest.mark.slow
 def test_static_notebooks_show_what_stays() -> None:
     from .kernel import kernel
 

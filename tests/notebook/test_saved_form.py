@@ -117,6 +117,7 @@ def picture(job: flare.Job) -> Image.Image:
     return Image.open(io.BytesIO(b64decode(saved_form(job)[0]["image/png"])))
 
 
+@pytest.mark.slow
 def test_the_picture_is_the_same_for_the_same_job_and_not_large():
     rows = pl.DataFrame({"n": range(1_000)})
 

@@ -89,6 +89,7 @@ SIZES = [("1d", "0s"), ("1d", "5h"), ("1d", "90m"), ("1d", "150m"), ("1w", "0s")
     second=st.integers(1_600_000_000, 1_735_000_000),
 )
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_calendar_windows_lie_side_by_side(zone, shape, second):
     size, offset = shape
     grid = CalendarGrid(Duration.of(size), Duration.of(offset), zone)

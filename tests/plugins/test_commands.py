@@ -170,6 +170,7 @@ def test_a_build_that_changes_the_module_ends_its_signature(folder: Path, capsys
 # check
 
 
+@pytest.mark.slow
 def test_check_tells_what_it_tried(folder: Path, capsys: Out) -> None:
     run(capsys, "build", folder)
     code, out, err = run(capsys, "check", folder)

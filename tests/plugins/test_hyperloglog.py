@@ -83,6 +83,7 @@ TEXTS = st.lists(st.none() | st.text(max_size=20) | st.binary(max_size=40).map(l
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.sampled_from([4, 7, 12]))
+@pytest.mark.slow
 def test_estimates_are_those_of_the_paper(groups: list[list[str | None]], precision: int) -> None:
     with called("hyperloglog", precision=precision) as session:
         found = counts(session, grouped(session, groups, pl.String()))

@@ -106,6 +106,7 @@ def test_late_rows_are_counted_when_nobody_reads_them():
 
 
 @pytest.mark.parametrize("window", [flare.tumbling("10s"), flare.hopping("10s", every="5s"), flare.session("10s")])
+@pytest.mark.slow
 def test_no_row_is_lost_however_late(window):
     frame = at(*[(n * 37) % 101 for n in range(70)])
     out, late, job = both(told(frame).window(window).agg(n=pl.len()))

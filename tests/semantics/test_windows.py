@@ -211,6 +211,7 @@ def test_early_results_by_count_are_marked_in_the_column_pane():
         ]
 
 
+@pytest.mark.slow
 def test_early_results_by_the_clock_are_given_each_period_for_what_has_changed():
     clock = testing.clock()
     feed = testing.Feed(SCHEMA)

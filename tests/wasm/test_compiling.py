@@ -83,6 +83,7 @@ def test_many_threads_compile_a_module_once(disk: CodeCache):
     assert disk.misses == 1
 
 
+@pytest.mark.slow
 def test_a_module_that_takes_the_compiler_too_long_is_given_up():
     start = time.monotonic()
     with pytest.raises(WasmPluginLoad, match=r"plugin p: the module took more than 1 s to compile"):
@@ -90,6 +91,7 @@ def test_a_module_that_takes_the_compiler_too_long_is_given_up():
     assert time.monotonic() - start < 8
 
 
+@pytest.mark.slow
 def test_a_module_that_takes_the_compiler_too_much_memory_is_given_up():
     with pytest.raises(WasmPluginLoad, match=r"the compiler gave up on the module .* more than 200 MiB"):
         fresh(None, memory=200 << 20).compile(METERED, branches(1200, 1200), plugin="p")

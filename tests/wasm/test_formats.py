@@ -97,6 +97,7 @@ def test_every_type_travels_by_json(dtype: pl.DataType, data: st.DataObject):
 
 @settings(max_examples=60, **SAFE)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_schema_travels_in_the_best_format_that_both_can(echoes: dict[int, Session], data: st.DataObject):
     chosen = data.draw(st.lists(st.sampled_from(ALL), max_size=6))
     columns = [column(f"c{i}", dtype, allow_null=True) for i, dtype in enumerate(chosen)]
@@ -233,6 +234,7 @@ def test_streams_that_are_not_plain_are_refused():
 
 @settings(max_examples=300, **SAFE)
 @given(data=st.data())
+@pytest.mark.slow
 def test_a_stream_with_a_few_bytes_changed_is_read_or_refused(data: st.DataObject):
     table = pa.table({"x": [1, None, 3], "s": ["a", "bc", None], "l": [[1], None, [2, 3]]})
     whole = bytearray(stream(table).to_pybytes())

@@ -48,6 +48,7 @@ def caught_in(session: Session, caught: list[BaseException]) -> threading.Thread
 # ---- stopped from outside ----
 
 
+@pytest.mark.slow
 def test_an_interrupt_from_another_thread_ends_all_running_guests(within):
     session = Session(plugin(FOREVER, policy={"max_execution_time": "1h"}))
     caught: list[BaseException] = []

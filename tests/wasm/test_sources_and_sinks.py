@@ -49,6 +49,7 @@ def test_a_source_plugin_begins_a_stream():
 
 
 @pytest.mark.parametrize("seeks", [True, False], ids=["seeks", "is read again"])
+@pytest.mark.slow
 def test_source_plugins_keep_the_laws(seeks: bool):
     check_source(lambda: PluginSource(numbers(seeks=seeks, rows="53", each="7")))
     check_source(lambda: PluginSource(numbers(seeks=seeks, rows="1")))
@@ -338,6 +339,7 @@ def test_a_live_job_that_is_stopped_commits_what_it_wrote():
     assert job.status == "stopped"
 
 
+@pytest.mark.slow
 def test_a_job_is_stopped_inside_a_destination_and_keeps_nothing_of_half_a_batch():
     stuck = plugin("(loop $again (br $again)) (i32.const 0)", kind="Destination", policy={"max_execution_time": "1h"})
     job = flare.rate(1000.0).write_wasm(stuck).run("stuck_sink", commit_every="1h")

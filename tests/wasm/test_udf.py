@@ -288,6 +288,7 @@ def test_a_module_that_is_no_udf_is_not_a_kernel():
             Kernel.load(module)
 
 
+@pytest.mark.slow
 def test_a_function_compiles_to_the_same_sum_wherever_it_stands():
     import linecache
     import subprocess

@@ -109,6 +109,7 @@ def test_a_bool_can_be_a_filter(tmp_path: Path):
         Session(wrong)
 
 
+@pytest.mark.slow
 def test_another_process_needs_no_source(tmp_path: Path):
     path = pair.save(tmp_path)
     (tmp_path / "src" / "pair.py").unlink()
