@@ -44,11 +44,13 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterable
+import sysconfig
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
 
 
 class DataflareError(Exception):
@@ -279,6 +281,38 @@ def user_line() -> str:
         if label is not None:
             return f"{label[1].replace('Input ', '')}, line {frame.f_lineno}"
     return f"{Path(filename).name}, line {frame.f_lineno}"
+
+
+def brief(error: DataflareError, handled: BaseException | None) -> None:
+    """Leave the user's frames in the traceback and take ours away: the message names the place.
+
+    `handled` is what the caller was handling already; other errors on the way to this one are ours, too. A cause keeps
+    all its frames unless it comes from the user's own code. With `DATAFLARE_TRACEBACK=full` everything stays.
+    """
+    if os.environ.get("DATAFLARE_TRACEBACK") == "full":
+        return
+    error.__traceback__ = _without(error.__traceback__, is_ours)
+    cause = error.__cause__
+    if cause is None:
+        error.__context__ = handled
+    elif _without(cause.__traceback__, lambda frame: is_ours(frame) or _is_library(frame)) is not None:
+        cause.__traceback__ = _without(cause.__traceback__, is_ours)
+
+
+def _without(trace: TracebackType | None, left_out: Callable[[FrameType], bool]) -> TracebackType | None:
+    kept = []
+    while trace is not None:
+        if not left_out(trace.tb_frame):
+            kept.append(trace)
+        trace = trace.tb_next
+    for each in reversed(kept):
+        trace = TracebackType(trace, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return trace
+
+
+def _is_library(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return file.startswith((_STANDARD, "<frozen ")) or f"{os.sep}site-packages{os.sep}" in file
 
 
 class located:  # noqa: N801 - reads as a word: `with located("filter"):`

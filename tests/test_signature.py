@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,8 @@ from typing import Any, Literal
 import polars as pl
 import pytest
 
-from dataflare_nb.errors import BadOption, WrongType
+import dataflare_nb as flare
+from dataflare_nb.errors import BadOption, DataflareError, StageFailed, UnknownColumn, WrongType
 from dataflare_nb.signature import held, public, spelled
 
 
@@ -118,3 +120,50 @@ def test_text_that_utf8_cannot_hold_is_refused() -> None:
     assert write("ü") == "ü".encode()
     with pytest.raises(BadOption, match=r"write at test_signature.py, line \d+: '\\udcff' is no text that UTF-8 can"):
         write("\udcff")
+
+
+class Test_what_a_traceback_shows:  # noqa: N801
+    STREAM = flare.from_frame(pl.DataFrame({"price": [1.0]}))
+
+    def frames(self, error: BaseException) -> list[str]:
+        return [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
+
+    def test_the_users_lines_and_the_name_of_the_error(self) -> None:
+        with pytest.raises(UnknownColumn) as caught:
+            self.STREAM.filter(pl.col("prise") > 1)
+        assert self.frames(caught.value) == ["test_signature.py"]
+        assert caught.value.__context__ is None
+
+    def test_what_the_user_was_handling_stays(self) -> None:
+        mine = KeyError("mine")
+
+        def handle() -> None:
+            try:
+                raise mine
+            except KeyError:
+                self.STREAM.select("prise")
+
+        with pytest.raises(UnknownColumn) as caught:
+            handle()
+        assert caught.value.__context__ is mine
+
+    def test_of_a_cause_what_the_user_wrote(self) -> None:
+        with pytest.raises(DataflareError) as caught:
+            self.STREAM.map_batches(lambda frame: frame.select(1 / 0))
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert self.frames(caught.value.__cause__) == ["test_signature.py"]
+
+    def test_each_wait_for_a_failed_job_by_itself(self) -> None:
+        failing = self.STREAM.map_batches(lambda frame: frame.select(1 / 0), schema={"price": pl.Float64})
+        failing_job = failing.run()
+        for ask in (failing_job.wait, failing_job.result, failing_job.wait):
+            with pytest.raises(StageFailed) as caught:
+                ask()
+            assert self.frames(caught.value) == ["test_signature.py"]
+
+    def test_everything_if_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DATAFLARE_TRACEBACK", "full")
+        with pytest.raises(UnknownColumn) as caught:
+            self.STREAM.filter(pl.col("prise") > 1)
+        assert "asking.py" in self.frames(caught.value)
+        assert caught.value.__context__ is not None

@@ -150,7 +150,7 @@ class Job:
             raise
         self._scheduler.see_off()
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         return self
 
     def _wait_until_finished(self, timeout: float | None) -> bool:
@@ -261,7 +261,7 @@ class Job:
                 raise UnknownStage(f"no output `{name}`; there are {listing(known)}.{nearest(name, known)}")
         rows = known[name].rows()
         if self.status == FAILED and rows.is_empty() and self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         return rows
 
     def peek(self, stage: str | None = None, rows: int = 20) -> Batch:
