@@ -308,7 +308,24 @@ mistake(
     errors.WrongType,
     "event_time",
     "`seen` is String",
-    "str.to_datetime()",
+    "str.to_datetime('%Y-%m-%d %H:%M:%S')",
+    "in read_csv, try_parse_dates=True",
+)
+mistake(
+    "times in a format that would be guessed",
+    lambda: CLICKS.with_columns(pl.col("seen").str.to_datetime(strict=False)),
+    errors.BadOption,
+    "with_columns",
+    "guesses the format of times",
+    "str.to_datetime('%Y-%m-%d %H:%M:%S')",
+)
+mistake(
+    "a text that is cast to a day",
+    lambda: CLICKS.cast({"seen": pl.Date}),
+    errors.WrongType,
+    "cast",
+    "`seen` is String, which cannot become Date",
+    "pl.col('seen').str.to_date('%Y-%m-%d')",
 )
 mistake(
     "event time is an integer of unknown unit",
@@ -1386,3 +1403,11 @@ def test_the_table_has_no_mistake_twice() -> None:
     names = [each.name for each in MISTAKES]
     assert len(names) == len(set(names))
     assert len(names) >= 40
+
+
+def test_the_way_from_text_to_event_time_that_a_mistake_names_can_be_gone() -> None:
+    with pytest.raises(errors.WrongType) as caught:
+        CLICKS.event_time("seen")
+    advice = str(caught.value).partition("format: ")[2].partition(";")[0].replace("%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
+    parsed = eval(f"CLICKS{advice}", {"CLICKS": CLICKS, "pl": pl})
+    assert parsed.event_time("seen").schema["seen"] == pl.Datetime("us")

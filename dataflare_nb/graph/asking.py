@@ -89,6 +89,15 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]
 
 
+def parse_first(name: str, dtype: pl.DataType | None = None) -> str:
+    """Say how a column of texts becomes one of times, with the format, without which Polars looks at many rows."""
+    call = {pl.Date: "to_date('%Y-%m-%d')", pl.Time: "to_time('%H:%M:%S')"}.get(
+        type(dtype),  # type: ignore[arg-type]
+        "to_datetime('%Y-%m-%d %H:%M:%S')",
+    )
+    return f"Parse it first, by its format: .with_columns(pl.col({name!r}).str.{call})"
+
+
 def require_columns(item: node.AnyNode, names: Iterable[str], schema: Schema) -> None:
     """Refuse a step that reads by its name a column which is not there."""
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,12 +19,15 @@ from .asking import (
     at,
     gives_one,
     output_names,
+    parse_first,
     refuse_reserved,
     require_columns,
     require_match,
     require_params,
 )
 from .schema import Edge, carry
+
+_TIMES = (pl.Datetime, pl.Date, pl.Time)
 
 
 def apply(
@@ -132,6 +136,11 @@ def _refuse_other_rows(item: node.AnyNode, stored: Expr, expr: pl.Expr, schema: 
     for single in expand(expr, schema):
         if (fault := row_fault(single)) is not None:
             whole = stored.readable
+            if re.search(r'\.str\.strptime\("\w+"\)$', fault):
+                raise BadOption(
+                    f"{at(item)} has `{whole}`, which guesses the format of times from many rows at once; "
+                    "say what it is, as in .str.to_datetime('%Y-%m-%d %H:%M:%S')"
+                )
             part = "which" if fault == whole else f"whose `{fault}`"
             raise UnwindowedAggregate(
                 f"{at(item)} has `{whole}`, {part} looks at other rows of a stream that may never end. "
@@ -186,7 +195,10 @@ def _refuse_cast(item: node.Cast, types: Schema, schema: Schema) -> None:
         try:
             pl.Series([value]).cast(schema[name]).cast(dtype, strict=False)
         except pl.exceptions.PolarsError:
-            raise WrongType(f"{at(item)}: `{name}` is {schema[name]}, which cannot become {dtype}") from None
+            raise WrongType(
+                f"{at(item)}: `{name}` is {schema[name]}, which cannot become {dtype}"
+                + (f". {parse_first(name, dtype)}" if schema[name] == pl.String and dtype in _TIMES else "")
+            ) from None
 
 
 def _a_value(dtype: pl.DataType) -> Any:

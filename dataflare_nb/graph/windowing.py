@@ -10,7 +10,7 @@ from ..errors import BadOption, BadWindow, MissingEventTime, WrongType, listing,
 from ..types import Schema
 from ..windows import Count, Cumulative, Global, Hopping, recheck
 from . import node
-from .asking import at, require_columns
+from .asking import at, parse_first, require_columns
 from .schema import Edge, TimeRef
 
 
@@ -39,7 +39,7 @@ def event_time(item: node.EventTime, edge: Edge) -> Edge:
             raise WrongType(
                 f"{at(item)}: `{item.column}` is {dtype}; event time is a Datetime, a Date, or an integer with unit=. "
                 + (
-                    f"Parse it first: .with_columns(pl.col('{item.column}').str.to_datetime())"
+                    f"{parse_first(item.column)}; in read_csv, try_parse_dates=True does it"
                     if dtype == pl.String
                     else f"Convert it first: .cast({{'{item.column}': ...}})"
                 )
