@@ -7,7 +7,7 @@ A stream is described, and runs when it is asked to:
 
     hourly = (
         flare.read_parquet("flights.parquet")
-        .event_time("sched_dep", max_out_of_orderness="15m")
+        .event_time("scheduled", max_out_of_orderness="15m")
         .key_by("origin")
         .window(flare.tumbling("1h"), allowed_lateness="10m")
         .agg(flights=pl.len(), worst=pl.col("dep_delay").max())
@@ -18,7 +18,7 @@ A stream is described, and runs when it is asked to:
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import errors, wasm
+from . import errors, habits, wasm
 from ._version import __version__
 from .connectors.memory import MemoryBuffer
 from .connectors.registry import register_sink, register_source
@@ -92,4 +92,4 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         if name == "testing":
             return importlib.import_module(".testing", __name__)
-        raise AttributeError(f"dataflare_nb has no `{name}`.{errors.nearest(name, __all__)}")
+        raise AttributeError(f"dataflare_nb has no `{name}`.{habits.package_hint(name, __all__)}")

@@ -44,13 +44,12 @@ import difflib
 import os
 import re
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
-_STANDARD = sysconfig.get_path("stdlib") + os.sep
+_STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 class DataflareError(Exception):

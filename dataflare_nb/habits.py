@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .errors import nearest
 
-_ELSEWHERE = {
-    "group_by": "key_by(...).window(...).agg(...)",
-    "groupby": "key_by(...).window(...).agg(...)",
+_WINDOW = "key_by(...).window(...).agg(...)"
+_SHOW = "collect() for all rows, or flare.table(...) to watch them"
+_TABLE = "map_batches(lambda batch: batch.join(table, ...)) to look rows up in a frame; two streams are not joined"
+
+_OF_A_STREAM = {
+    "group_by": _WINDOW,
+    "groupby": _WINDOW,
+    "groupBy": _WINDOW,
     "group_by_dynamic": "window(flare.tumbling('1h')) or window(flare.hopping('1h', every='5m'))",
     "rolling": "window(flare.hopping('1h', every='5m'))",
+    "count": _WINDOW,
+    "sum": _WINDOW,
+    "mean": _WINDOW,
+    "min": _WINDOW,
+    "max": _WINDOW,
     "where": "filter",
+    "assign": "with_columns",
+    "withColumn": "with_columns",
+    "withWatermark": "event_time",
+    "drop_nulls": "filter(pl.col(...).is_not_null())",
+    "dropna": "filter(pl.col(...).is_not_null())",
+    "fill_null": "with_columns(pl.col(...).fill_null(...))",
+    "fillna": "with_columns(pl.col(...).fill_null(...))",
+    "join": _TABLE,
+    "merge": _TABLE,
     "sink_parquet": "write_parquet",
     "sink_csv": "write_csv",
     "sink_ipc": "write_ipc",
@@ -20,10 +39,35 @@ _ELSEWHERE = {
     "concat": "union",
     "map": "map_batches or @flare.udf",
     "apply": "map_batches or @flare.udf",
+    "foreachBatch": "for_each_batch",
     "sort": "collect().sort(...): a stream has no last row",
     "head": "collect().head(...), or job.peek(...) of a live one",
     "limit": "collect().head(...), or job.peek(...) of a live one",
+    "tail": "collect().tail(...), or job.peek(...) of a live one",
     "unique": "key_by(...).window(...).agg(pl.all().first())",
+    "show": _SHOW,
+    "print": _SHOW,
+    "to_pandas": "collect().to_pandas()",
+    "to_polars": "collect()",
+}
+_OF_THE_PACKAGE = {
+    "sliding": "hopping('1h', every='5m')",
+    "rolling": "hopping('1h', every='5m')",
+    "concat": "one.union(other)",
+    "union": "one.union(other)",
+    "read_json": "read_ndjson, which reads an object from each line",
+    "scan_csv": "read_csv",
+    "scan_ipc": "read_ipc",
+    "scan_ndjson": "read_ndjson",
+    "scan_parquet": "read_parquet",
+    "from_arrow": "from_frame",
+    "from_dict": "from_frame(pl.DataFrame(...))",
+    "from_dicts": "from_frame(pl.DataFrame(...))",
+    "from_pandas": "from_frame",
+    "from_polars": "from_frame",
+    "col": "pl.col, of Polars",
+    "lit": "pl.lit, of Polars",
+    "len": "pl.len, of Polars",
 }
 
 
@@ -33,6 +77,19 @@ def hint(name: str, known: Iterable[str]) -> str:
     >>> hint("sort", [])
     ' Use collect().sort(...): a stream has no last row.'
     """
-    if name in _ELSEWHERE:
-        return f" Use {_ELSEWHERE[name]}."
+    return _hint(name, known, _OF_A_STREAM)
+
+
+def package_hint(name: str, known: Iterable[str]) -> str:
+    """Say what to use for a name that the package does not have.
+
+    >>> package_hint("sliding", [])
+    " Use hopping('1h', every='5m')."
+    """
+    return _hint(name, known, _OF_THE_PACKAGE)
+
+
+def _hint(name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> str:
+    if name in elsewhere:
+        return f" Use {elsewhere[name]}."
     return nearest(name, [each for each in known if not each.startswith("_")])

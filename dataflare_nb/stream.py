@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import msgspec
 import polars as pl
@@ -36,11 +36,11 @@ _WIDEST = 16
 class Stream:
     """A stream of rows, described and not yet running. Each method returns a new one.
 
-    `graph` is the plan, `head` the stage or side output this stream is.
+    `graph` is the plan, `ref` the stage or side output this stream is.
     """
 
     graph: Graph
-    head: str
+    ref: str
 
     # Column steps
 
@@ -194,9 +194,9 @@ class Stream:
                 )
             with located("union"):
                 graph = graph.merge(other.graph)
-        if isinstance(graph.nodes[self.head.partition(".")[0]], node.Write):
+        if isinstance(graph.nodes[self.ref.partition(".")[0]], node.Write):
             raise GraphError(f"union at {user_line()}: nothing comes after a sink; branch off before it")
-        item = node.Union(inputs=(self.head, *(other.head for other in others)), where=user_line())
+        item = node.Union(inputs=(self.ref, *(other.ref for other in others)), where=user_line())
         graph, head = graph.add(item)
         return Stream(graph, head)
 
@@ -275,13 +275,13 @@ class Stream:
     def late(self) -> Stream:
         """The rows that came too late for their window, with the window they missed and how late they were."""
         with located(".late"):
-            return Stream(self.graph, self.graph.nearest_side(self.head, "late"))
+            return Stream(self.graph, self.graph.nearest_side(self.ref, "late"))
 
     @property
     def invalid(self) -> Stream:
         """The rows that could not be used, with the reason."""
         with located(".invalid"):
-            return Stream(self.graph, self.graph.nearest_side(self.head, "invalid"))
+            return Stream(self.graph, self.graph.nearest_side(self.ref, "invalid"))
 
     def named(self, name: str) -> Stream:
         """Give the last stage a name: it keeps it across runs, in displays, and for its state.
@@ -291,7 +291,7 @@ class Stream:
         Stream(read -> positive)
         """
         with located("named"):
-            return Stream(*self.graph.renamed(self.head, name))
+            return Stream(*self.graph.renamed(self.ref, name))
 
     def at(self, name: str) -> Stream:
         """Return the stream as it is after an earlier stage of that name.
@@ -310,7 +310,7 @@ class Stream:
     @property
     def edge(self) -> Edge:
         """What is known of the stream: schema, event time, keys, window."""
-        return self.graph.edge(self.head)
+        return self.graph.edge(self.ref)
 
     @property
     def schema(self) -> pl.Schema:
@@ -324,34 +324,43 @@ class Stream:
 
     def explain(self) -> str:
         """Say how the stream would run: what is fused, how each aggregation keeps its state."""
-        return explain(self.graph.upstream([self.head]))
+        return explain(self.graph.upstream([self.ref]))
 
     def draw(self) -> str:
         """Return the graph as text."""
-        return draw.text(self.graph.upstream([self.head]), self.head)
+        return draw.text(self.graph.upstream([self.ref]), self.ref)
 
     def mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
-        return draw.mermaid(self.graph.upstream([self.head]), self.head)
+        return draw.mermaid(self.graph.upstream([self.ref]), self.ref)
 
     def to_json(self, *, indent: int | None = None) -> bytes:
         """Return the graph as a JSON document."""
         if indent is not None and not 0 <= indent <= _WIDEST:
             raise BadOption(f"to_json at {user_line()}: indent={indent}; it is a number of spaces, at most {_WIDEST}")
-        return self.graph.upstream([self.head]).to_json(indent=indent)
+        return self.graph.upstream([self.ref]).to_json(indent=indent)
 
     def __repr__(self) -> str:
-        path = [item.id if node.is_named(item) else item.kind for item in self.graph.upstream([self.head])]
-        side = self.head.partition(".")[2]
+        path = [item.id if node.is_named(item) else item.kind for item in self.graph.upstream([self.ref])]
+        side = self.ref.partition(".")[2]
         return f"Stream({' -> '.join(path)}{f'.{side}' if side else ''})"
 
     def _repr_html_(self) -> str:
-        return draw.html(self.graph.upstream([self.head]), self.head)
+        return draw.html(self.graph.upstream([self.ref]), self.ref)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         raise AttributeError(f"a Stream has no `{name}`, at {user_line()}.{habits.hint(name, dir(type(self)))}")
+
+    def __getitem__(self, key: Any) -> NoReturn:
+        raise WrongType(
+            f"[...] at {user_line()}: a stream has no rows before it runs; use .select(...) for columns, "
+            ".filter(...) for rows, or collect()[...]"
+        )
+
+    # Without this, Python would look for rows by their number.
+    __iter__: ClassVar[None] = None
 
     # Running
 
@@ -371,7 +380,7 @@ class Stream:
         >>> flare.from_frame(pl.DataFrame({"a": [1, 2]})).filter(pl.col("a") > 1).collect()["a"].to_list()
         [2]
         """
-        return running.collect(self.graph, self.head, workers=workers, clock=clock, progress=progress, changes=changes)
+        return running.collect(self.graph, self.ref, workers=workers, clock=clock, progress=progress, changes=changes)
 
     def run(
         self,
@@ -392,7 +401,7 @@ class Stream:
         """
         return running.run(
             self.graph,
-            [self.head],
+            [self.ref],
             name=name,
             workers=workers,
             latency=latency,
@@ -463,16 +472,16 @@ class Stream:
         return self._then(steps.write(step, sink, options), blobs)
 
     def _refuse_second_sink(self, step: str) -> None:
-        if isinstance(self.graph.nodes.get(self.head), node.Write):
+        if isinstance(self.graph.nodes.get(self.ref), node.Write):
             raise GraphError(
                 f"{step} at {user_line()}: the stream already ends in a sink; write from the stage before it"
             )
 
     def _then(self, item: node.AnyNode, blobs: Mapping[str, Any] | None = None) -> Stream:
-        last = self.graph.nodes.get(self.head)
+        last = self.graph.nodes.get(self.ref)
         if isinstance(last, node.Write):
             raise GraphError(f"{item.kind} at {item.where}: nothing comes after a sink; branch off before it")
-        graph, head = self.graph.add(msgspec.structs.replace(item, inputs=(self.head,)), blobs)
+        graph, head = self.graph.add(msgspec.structs.replace(item, inputs=(self.ref,)), blobs)
         return Stream(graph, head)
 
     def _called(self, placed: steps.Placed) -> Stream:
@@ -501,7 +510,7 @@ def run(
             raise WrongType(f"run at {user_line()}: {type(stream).__name__} is not a Stream")
         with located("run"):
             graph = graph.merge(stream.graph)
-    heads = list(dict.fromkeys(stream.head for stream in streams))
+    heads = list(dict.fromkeys(stream.ref for stream in streams))
     return running.run(
         graph,
         heads,

@@ -872,6 +872,9 @@ mistake(
     "`filter`?",
 )
 mistake("group_by, as in Polars", lambda: CLICKS.group_by("page"), AttributeError, "", "no `group_by`", "key_by(")
+mistake("head, as in Polars", lambda: CLICKS.head(3), AttributeError, "", "no `head`", "collect().head(")
+mistake("a join", lambda: CLICKS.join(CLICKS, on="page"), AttributeError, "", "no `join`", "two streams are not joined")
+mistake("a column as in pandas", lambda: CLICKS["page"], errors.WrongType, "[...]", ".select(...)", "collect()[...]")
 mistake("run of what is no stream", lambda: flare.run(FRAME), errors.WrongType, "run", "DataFrame is not a Stream")
 mistake("run of nothing", lambda: flare.run(), errors.BadOption, "run", "at least one stream")
 mistake(
@@ -961,6 +964,14 @@ mistake(
     "wasm",
     "'deadletter'",
     "dead_letter",
+)
+mistake(
+    "a plugin of the package by its name",
+    lambda: CLICKS.wasm("url_parts", column="seen"),
+    errors.WasmConfiguration,
+    "wasm",
+    "cannot read url_parts",
+    "flare.wasm.bundled_plugin('url_parts')",
 )
 mistake(
     "a plugin that is not there",

@@ -256,12 +256,12 @@ def test_a_udf_filters() -> None:
 def test_a_stream_is_a_frozen_value() -> None:
     one = stream(a=[1])
     with pytest.raises(AttributeError):
-        one.head = "other"  # type: ignore[misc]
+        one.ref = "other"  # type: ignore[misc]
     assert one == stream(a=[1])
     assert hash(one) == hash(stream(a=[1]))
     assert one != stream(a=[2])
     assert copy.copy(one) == one
-    assert one.at(one.head) == one
+    assert one.at(one.ref) == one
 
 
 def test_a_stream_knows_its_columns_before_it_runs() -> None:
@@ -303,6 +303,11 @@ def test_progress_without_tqdm_names_what_to_install(monkeypatch: pytest.MonkeyP
         stream(a=[1]).collect(progress=True)
 
 
+def test_a_stream_is_not_looped_over() -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        list(stream(a=[1]))  # type: ignore[call-overload]
+
+
 # The package
 
 
@@ -312,6 +317,8 @@ def test_the_package_shows_what_a_user_types_and_nothing_else() -> None:
     assert flare.testing.__name__ == "dataflare_nb.testing"
     with pytest.raises(AttributeError, match="Did you mean `read_parquet`"):
         flare.read_parqet  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no `sliding`\. Use hopping\("):
+        flare.sliding  # noqa: B018
 
 
 def test_the_package_has_the_words_of_this_milestone() -> None:

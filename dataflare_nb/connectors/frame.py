@@ -37,6 +37,7 @@ def as_frame(obj: Any) -> pl.DataFrame:
             raise WrongType(
                 f"a frame is needed, not {type(obj).__name__}; give a Polars, pandas or pyarrow table, a DuckDB "
                 "relation, or anything with `__arrow_c_stream__`"
+                + ("; pl.DataFrame(...) makes one of it" if isinstance(obj, dict | list) else "")
             )
         obj = arrow()
     try:

@@ -56,13 +56,12 @@ def guests(plan: Plan, stages: Mapping[str, Stage], name: str) -> Stage:
     known = {stage.id for stage in stages.values() if isinstance(stage.plan.nodes[-1], node.Wasm | node.Udf)}
     if name in known:
         return stages[name]
+    none = "none of this job can be: there is no plugin and no compiled function in it"
     if name in plan.stage_of:
-        raise BadOption(
-            f"stage `{name}` runs no WebAssembly, so it cannot be swapped; stages that can are {listing(sorted(known))}"
-        )
-    raise UnknownStage(
-        f"no stage `{name}`; those that can be swapped are {listing(sorted(known))}.{nearest(name, known)}"
-    )
+        others = f"stages that can are {listing(sorted(known))}" if known else none
+        raise BadOption(f"stage `{name}` runs no WebAssembly, so it cannot be swapped; {others}")
+    others = f"those that can be swapped are {listing(sorted(known))}.{nearest(name, known)}" if known else none
+    raise UnknownStage(f"no stage `{name}`; {others}")
 
 
 def _blob(item: node.Wasm | node.Udf, new: Any) -> Plugin | Kernel:

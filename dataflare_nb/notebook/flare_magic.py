@@ -91,7 +91,7 @@ class FlareMagics(Magics):
                 raise UsageError(f"%flare graph NAME: say which; there are {', '.join(known) or 'none yet'}")
             name = known[0]
         if name in streams:
-            return streams[name].graph.upstream([streams[name].head]), streams[name].head
+            return streams[name].graph.upstream([streams[name].ref]), streams[name].ref
         if name in jobs:
             return jobs[name].graph, ""
         known = [*streams, *jobs]

@@ -55,9 +55,9 @@ class Live:
             own_name = _name(self.kind, f"{self.job.name}_{self._stage}")
             self._tap = self.job.tap(self._stage)
         else:
-            self._stage = rows_of.head
-            self._prepare(rows_of.schema, identity(rows_of.graph, rows_of.head))
-            own_name = name or _name(self.kind, rows_of.head)
+            self._stage = rows_of.ref
+            self._prepare(rows_of.schema, identity(rows_of.graph, rows_of.ref))
+            own_name = name or _name(self.kind, rows_of.ref)
             # A sink of its own, so that not a row is missed and nothing else is kept.
             reader = rows_of.for_each_batch(lambda batch, _: self.add(batch))
             self.job = reader.run(own_name, workers=workers)

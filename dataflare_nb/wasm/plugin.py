@@ -171,6 +171,16 @@ class Plugin:
         return f"Plugin({self.name}, {self.config.type.value}, sha256={self.sha256[:8]}...)"
 
 
+def _other(path: Path) -> str:
+    from .bundled import bundled_plugins
+
+    if os.path.isfile(path / "plugin.json"):
+        return f"; give the file, {_spelled(path / 'plugin.json')}"
+    if str(path) in bundled_plugins():
+        return f"; the plugin of that name that comes with the package is flare.wasm.bundled_plugin({str(path)!r})"
+    return ""
+
+
 def _document(path: Path) -> dict[str, Any]:
     name = _spelled(path)
     try:
@@ -178,7 +188,7 @@ def _document(path: Path) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WasmConfiguration(f"{name} is not JSON: {error}") from None
     except (OSError, ValueError) as error:
-        raise WasmConfiguration(f"cannot read {name}: {_why(error)}") from None
+        raise WasmConfiguration(f"cannot read {name}: {_why(error)}{_other(path)}") from None
     if not isinstance(found, dict):
         raise WasmConfiguration(f"{name} holds {type(found).__name__}, not an object")
     return found

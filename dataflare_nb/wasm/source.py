@@ -37,8 +37,10 @@ class Source:
         try:
             lines, first = inspect.getsourcelines(function)
         except (OSError, TypeError, SyntaxError):
+            prompt = ": Python's own prompt keeps what is typed from 3.13 on" if file == "<stdin>" else ""
             raise UdfError(
-                f"the source of `{function.__name__}` ({file}) cannot be read; define it in a file or a notebook cell"
+                f"the source of `{function.__name__}` ({file}) cannot be read{prompt}; "
+                "define it in a file, a notebook cell or IPython"
             ) from None
         text = textwrap.dedent("".join(lines))
         try:
@@ -48,7 +50,8 @@ class Source:
             tree = None
         found = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None) if tree is not None else None
         if found is None or found.name != function.__name__:
-            raise UdfError(f"{file}, line {first}: @udf takes a function written with `def`; give the lambda a name")
+            advice = "; give the lambda a name" if function.__name__ == "<lambda>" else ""
+            raise UdfError(f"{file}, line {first}: @udf takes a function written with `def`{advice}")
         return cls(file, max(first, 1), tuple(text.splitlines()), found)
 
     @property

@@ -299,7 +299,7 @@ class Udf:
         """Return the arguments by the names of the parameters, in their order, with the defaults."""
         names = [slot.name for slot in self.params]
         if len(args) > len(names):
-            raise WrongArguments(f"{self._spelled()} takes {len(names)} arguments, not {len(args)}")
+            raise WrongArguments(f"{self._spelled()} takes {_arguments(len(names))}, not {len(args)}")
         given = dict(zip(names, args, strict=False))
         for name, arg in named.items():
             if name not in names or name in given:
@@ -308,7 +308,7 @@ class Udf:
         given = {**{n: v for n, v in self.signature.defaults.items() if n in names and n not in given}, **given}
         if len(given) < len(names):
             missing = next(name for name in names if name not in given)
-            takes = f"takes {len(names)} arguments, not {len(args) + len(named)}"
+            takes = f"takes {_arguments(len(names))}, not {len(args) + len(named)}"
             raise WrongArguments(f"{self._spelled()} {takes}: `{missing}` is missing")
         return {name: given[name] for name in names}
 
@@ -397,3 +397,7 @@ def _column(arg: object) -> str | None:
 
 def _as_slot(value: Any, slot: Slot) -> Any:
     return float(value) if slot.type == "float" and value is not None else value
+
+
+def _arguments(count: int) -> str:
+    return "1 argument" if count == 1 else f"{count} arguments"

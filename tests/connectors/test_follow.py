@@ -442,7 +442,7 @@ def test_a_job_follows_a_log_and_goes_on_though_its_first_rows_would_tell_other_
             wait_for(lambda n=n: job.result().height >= n)
         assert job.result()["n"].to_list() == [1.0, 2.0, 3.5, 4.5, 5.5]
         path.write_bytes(b"")
-        wait_for(lambda: job.read().nodes[stream.head].counters == {"changed_files": 1})
+        wait_for(lambda: job.read().nodes[stream.ref].counters == {"changed_files": 1})
     finally:
         job.stop()
     assert job.status == "stopped"

@@ -164,7 +164,7 @@ def test_a_replay_gives_the_same_rows_for_any_cut_and_any_number_of_workers(valu
     feed.end()
     stream = feed.stream.filter(pl.col("v") > limit).with_columns(over=pl.col("v") - limit)
     recorded = pl.DataFrame(
-        [("limit", stream.head, row, str(value)) for row, value in changes],
+        [("limit", stream.ref, row, str(value)) for row, value in changes],
         schema={"param": pl.String, "stage": pl.String, "row": pl.Int64, "new": pl.String},
         orient="row",
     )
@@ -261,7 +261,7 @@ def test_a_swap_and_a_param_go_together() -> None:
 def test_a_graph_holds_the_params_that_its_steps_read() -> None:
     limit = flare.param(3, min=0, max=5, label="at most")
     stream = flare.from_frame(NUMBERS).with_columns(y=scaled("x", limit)).filter(pl.col("i") <= limit, pl.col("y") > 0)
-    head = stream.head
+    head = stream.ref
     assert '"params":[{"name":"limit","dtype":"Int64","value":3,"min":0,"max":5,"label":"at most"}]' in (
         stream.to_json().decode()
     )
@@ -269,7 +269,7 @@ def test_a_graph_holds_the_params_that_its_steps_read() -> None:
     assert again == stream.graph
     limit.value = 1
     rebuilt = flare.from_frame(NUMBERS).with_columns(y=scaled("x", limit)).filter(pl.col("i") <= limit, pl.col("y") > 0)
-    assert rebuilt.head == head
+    assert rebuilt.ref == head
     assert rebuilt.graph == stream.graph
     assert rebuilt.graph.blobs.keys() == stream.graph.blobs.keys()
     assert "filter i <= limit, y > 0" in stream.draw()

@@ -295,6 +295,10 @@ def test_only_stages_that_run_webassembly_are_swapped() -> None:
     other = fed().stream.with_columns(y=plus_one("x")).named("add").run(workers=1)
     with pytest.raises(WrongType, match=r"runs a compiled function, and Plugin.* is none; put @flare.udf over it"):
         other.swap("add", times(3))
+    plain = fed().stream.filter(pl.col("x") > 0).named("some").run(workers=1)
+    for name, kind in (("some", BadOption), ("scale", UnknownStage)):
+        with pytest.raises(kind, match=r"none of this job can be: there is no plugin and no compiled function in it"):
+            plain.swap(name, times(3))
 
 
 def test_a_job_that_has_ended_swaps_nothing() -> None:

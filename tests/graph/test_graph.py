@@ -329,19 +329,19 @@ def test_the_same_code_gives_the_same_ids_in_another_process(pytestconfig: pytes
 def test_the_line_is_not_part_of_the_id() -> None:
     one = FLIGHTS.filter(pl.col("dep_delay") > 1)
     other = FLIGHTS.filter(pl.col("dep_delay") > 1)
-    assert one.graph.nodes[one.head].where != other.graph.nodes[other.head].where
+    assert one.graph.nodes[one.ref].where != other.graph.nodes[other.ref].where
     assert one == other
     assert hash(one) == hash(other)
-    assert one.head == other.head
+    assert one.ref == other.ref
 
 
 def test_what_a_stage_does_and_reads_is_part_of_the_id() -> None:
     heads = [
-        FLIGHTS.filter(pl.col("dep_delay") > 1).head,
-        FLIGHTS.filter(pl.col("dep_delay") > 2).head,
-        FLIGHTS.filter(pl.col("dep_delay") > 1.0).head,
-        FLIGHTS.drop("carrier").filter(pl.col("dep_delay") > 1).head,
-        flare.from_frame(FRAME.reverse()).filter(pl.col("dep_delay") > 1).head,
+        FLIGHTS.filter(pl.col("dep_delay") > 1).ref,
+        FLIGHTS.filter(pl.col("dep_delay") > 2).ref,
+        FLIGHTS.filter(pl.col("dep_delay") > 1.0).ref,
+        FLIGHTS.drop("carrier").filter(pl.col("dep_delay") > 1).ref,
+        flare.from_frame(FRAME.reverse()).filter(pl.col("dep_delay") > 1).ref,
     ]
     assert len(set(heads)) == len(heads)
 
@@ -370,7 +370,7 @@ def test_functions_that_read_the_same_and_differ_are_different_stages() -> None:
         (elements, 1, 2),
         (open_over, object(), object()),
     ]:
-        assert make(one).head != make(other).head, make
+        assert make(one).ref != make(other).ref, make
 
 
 def test_two_functions_in_expressions_that_read_the_same_both_run() -> None:
@@ -388,14 +388,14 @@ def test_a_function_written_again_is_the_same_stage() -> None:
         def twice(frame: pl.DataFrame) -> pl.DataFrame:
             return frame.with_columns(pl.col("dep_delay") * 2)
 
-        heads.add(FLIGHTS.map_batches(twice).head)
+        heads.add(FLIGHTS.map_batches(twice).ref)
     assert len(heads) == 1
 
 
 def test_a_stage_has_the_name_it_is_given() -> None:
     stream = FLIGHTS.filter(pl.col("dep_delay") > 1).named("slow")
-    assert stream.head == "slow"
-    assert stream.named("slower").head == "slower"
+    assert stream.ref == "slow"
+    assert stream.named("slower").ref == "slower"
     assert "slow" not in stream.named("slower").graph.nodes
     assert stream.named("slow") == stream
     assert stream.drop("carrier").at("slow") == stream
@@ -403,12 +403,12 @@ def test_a_stage_has_the_name_it_is_given() -> None:
 
 def test_a_name_changes_what_reads_it_and_nothing_before_it() -> None:
     plain = FLIGHTS.filter(pl.col("dep_delay") > 1)
-    assert plain.named("slow").drop("tags").head != plain.drop("tags").head
+    assert plain.named("slow").drop("tags").ref != plain.drop("tags").ref
     assert list(plain.named("slow").graph.nodes)[:-1] == list(plain.graph.nodes)[:-1]
 
 
 def test_a_name_may_begin_like_an_id_of_ours() -> None:
-    assert FLIGHTS.filter(pl.col("dep_delay") > 1).named("filter-slow").head == "filter-slow"
+    assert FLIGHTS.filter(pl.col("dep_delay") > 1).named("filter-slow").ref == "filter-slow"
     with pytest.raises(errors.BadOption, match="looks like an id we give"):
         FLIGHTS.filter(pl.col("dep_delay") > 1).named("filter-0123abcd")
 
@@ -456,11 +456,11 @@ def test_upstream_is_what_a_stage_needs_with_its_blobs() -> None:
 def test_consumers_say_who_reads_which_output_at_which_input() -> None:
     timed = FLIGHTS.event_time("sched")
     both = timed.drop("tags").union(timed.drop("tags"), timed.invalid.drop("tags", "reason"))
-    found = [(item.kind, port, tag) for item, port, tag in both.graph.consumers(timed.head)]
+    found = [(item.kind, port, tag) for item, port, tag in both.graph.consumers(timed.ref)]
     assert found == [("drop", 0, "main"), ("drop", 0, "invalid")]
-    drop = both.graph.consumers(timed.head)[0][0].id
+    drop = both.graph.consumers(timed.ref)[0][0].id
     assert [(item.kind, port) for item, port, _ in both.graph.consumers(drop)] == [("union", 0), ("union", 1)]
-    assert both.graph.outputs() == [both.head]
+    assert both.graph.outputs() == [both.ref]
 
 
 def test_a_graph_is_never_changed_by_building_on_it() -> None:

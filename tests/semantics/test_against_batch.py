@@ -171,7 +171,7 @@ def test_rows_beyond_the_disorder_are_in_a_result_or_in_late(data, slack, latene
         stream = flare.from_frames(frames).event_time("t", f"{slack}s", watermark_every=every).key_by("k")
         stream = stream.window(window, allowed_lateness=f"{lateness}s").agg(n=pl.len(), values=pl.col("v").implode())
         job = flare.run(stream, stream.late, workers=workers).wait(30)
-        out, late = job.result(stream.head), job.result(stream.late.head)
+        out, late = job.result(stream.ref), job.result(stream.late.ref)
         if lateness and window == flare.tumbling("15s"):
             out = out.sort("revision").unique(["k", "window_start"], keep="last")
         if not lateness or window == flare.tumbling("15s"):

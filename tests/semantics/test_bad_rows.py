@@ -21,9 +21,9 @@ def inverse(x: float) -> float:
 def test_a_null_event_time_goes_to_invalid_with_the_reason():
     stream = flare.from_frame(at(1, None, 3, v=[1, 2, 3])).event_time("t")
     job = flare.run(stream, stream.invalid, workers=1).wait(60)
-    assert job.result(stream.head)["v"].to_list() == [1, 3]
-    assert job.result(stream.invalid.head).select("v", "reason").rows() == [(2, "null event time in `t`")]
-    assert job.metrics().filter(stage=stream.head)["invalid"].item() == 1
+    assert job.result(stream.ref)["v"].to_list() == [1, 3]
+    assert job.result(stream.invalid.ref).select("v", "reason").rows() == [(2, "null event time in `t`")]
+    assert job.metrics().filter(stage=stream.ref)["invalid"].item() == 1
     assert job.ledger()["balanced"].all()
 
 

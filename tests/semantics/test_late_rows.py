@@ -18,7 +18,7 @@ SCHEMA = at(0.0, k=["a"]).schema
 def both(stream: flare.Stream) -> tuple[pl.DataFrame, pl.DataFrame, flare.Job]:
     """Run to the end and return the results, the late rows, and the job."""
     job = flare.run(stream, stream.late, workers=1, latency="throughput").wait(60)
-    return job.result(stream.head), job.result(stream.late.head), job
+    return job.result(stream.ref), job.result(stream.late.ref), job
 
 
 def test_allowed_lateness_is_none_by_default():
@@ -78,7 +78,7 @@ def test_a_row_that_missed_some_of_its_windows_is_in_the_others_and_counted():
     assert counted(out)[(5, 15)] == 3
     assert counted(out)[(0, 10)] == 1
     assert late.is_empty()
-    assert job.read().nodes[stream.head].counters == {"partly_late_rows": 1}
+    assert job.read().nodes[stream.ref].counters == {"partly_late_rows": 1}
 
 
 def test_later_than_that_goes_to_late_with_all_columns_the_window_missed_and_how_late():
@@ -88,7 +88,7 @@ def test_later_than_that_goes_to_late_with_all_columns_the_window_missed_and_how
     assert late.columns == ["t", "k", "v", "missed_start", "missed_end", "late_by"]
     assert late.select("k", "v", "late_by").rows() == [("c", 3, timedelta(seconds=27))]
     assert (seconds(late, "missed_start"), seconds(late, "missed_end")) == ([0], [10])
-    assert job.metrics().filter(stage=stream.head)["late"].item() == 1
+    assert job.metrics().filter(stage=stream.ref)["late"].item() == 1
 
 
 def test_columns_that_the_aggregation_does_not_need_are_in_late_all_the_same():
@@ -100,7 +100,7 @@ def test_columns_that_the_aggregation_does_not_need_are_in_late_all_the_same():
 def test_late_rows_are_counted_when_nobody_reads_them():
     stream = told(at(1, 31, 4, 5)).window(flare.tumbling("10s")).agg(n=pl.len())
     job = stream.run(workers=1).wait(60)
-    ledger = job.ledger().filter(stage=stream.head)
+    ledger = job.ledger().filter(stage=stream.ref)
     assert ledger["late"].item() == 2
     assert ledger["balanced"].item()
 

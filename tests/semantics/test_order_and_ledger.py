@@ -37,7 +37,7 @@ def test_same_input_gives_the_same_rows_for_any_batch_cut_and_any_number_of_work
     for workers in (1, 2, 3):
         for latency in ("throughput", "1ms"):
             job = flare.run(stream, stream.late, workers=workers, latency=latency).wait(60)
-            got = job.result(stream.head), job.result(stream.late.head)
+            got = job.result(stream.ref), job.result(stream.late.ref)
             wanted = wanted or got
             assert got[1].height > 0
             testing.assert_same_rows(got[0], wanted[0], f"workers={workers}, latency={latency}")
@@ -86,8 +86,8 @@ def test_the_ledger_is_exact_at_the_end():
     ledger = job.ledger()
     assert ledger["balanced"].all()
     assert ledger.select(pl.col("in_flight", "held").sum()).row(0) == (0, 0)
-    windows = ledger.filter(stage=stream.head).row(0, named=True)
-    assert windows["late"] == job.result(stream.late.head).height > 0
+    windows = ledger.filter(stage=stream.ref).row(0, named=True)
+    assert windows["late"] == job.result(stream.late.ref).height > 0
     assert windows["aggregated"] + windows["late"] == windows["in"] == 1_500
     times = ledger.filter(pl.col("stage").str.starts_with("event_time")).row(0, named=True)
     assert (times["in"], times["out"], times["invalid"]) == (3_000, 2_999, 1)
@@ -102,7 +102,7 @@ def test_the_ledger_is_exact_while_a_job_runs():
             feed.give(at(number * 3, max(0, number * 3 - 20), k=["a", "b"])).settle()
             ledger = job.ledger()
             assert ledger["balanced"].all(), ledger
-            windows = ledger.filter(stage=stream.head).row(0, named=True)
+            windows = ledger.filter(stage=stream.ref).row(0, named=True)
             assert windows["in"] == 2 * (number + 1)
             assert windows["held"] > 0
             assert windows["in"] == windows["aggregated"] + windows["late"] + windows["held"] + windows["in_flight"]

@@ -90,6 +90,6 @@ def test_a_late_row_extends_a_session_that_is_kept_and_emits_it_again():
 def test_a_late_row_that_no_kept_session_takes_goes_to_the_side_output():
     stream = told(at(0, 100, 50)).window(flare.session("10s")).agg(n=pl.len())
     job = flare.run(stream, stream.late, workers=1).wait(60)
-    late = job.result(stream.late.head)
+    late = job.result(stream.late.ref)
     assert bounds(late.rename({"missed_start": "window_start", "missed_end": "window_end"})) == [(50, 60)]
-    assert counted(job.result(stream.head)) == {(0, 10): 1, (100, 110): 1}
+    assert counted(job.result(stream.ref)) == {(0, 10): 1, (100, 110): 1}

@@ -172,8 +172,8 @@ def test_a_graph_with_an_aggregator_is_a_document():
     assert back == stream.graph
     assert flare.Stream(back, "counted").collect().equals(stream.collect())
     assert stream.draw().endswith("-> counted: agg n = len(), d = distinct(v), m = x.max()")
-    assert HOURLY.agg(d=aggregate(DISTINCT, "v")).head == HOURLY.agg(d=aggregate(DISTINCT, "v")).head
-    assert HOURLY.agg(d=aggregate(DISTINCT, "v")).head != HOURLY.agg(d=aggregate(DISTINCT, pl.col("v") + 1)).head
+    assert HOURLY.agg(d=aggregate(DISTINCT, "v")).ref == HOURLY.agg(d=aggregate(DISTINCT, "v")).ref
+    assert HOURLY.agg(d=aggregate(DISTINCT, "v")).ref != HOURLY.agg(d=aggregate(DISTINCT, pl.col("v") + 1)).ref
     with pytest.raises(GraphFormat, match="the graph needs distinct-"):
         flare.Graph.from_json(document, {k: b for k, b in stream.graph.blobs.items() if not k.startswith("distinct")})
 
@@ -326,7 +326,7 @@ def document(**changes: Any) -> flare.Stream:
     if (other := changes.pop("blob", None)) is not None:
         blobs[plugin["plugin"]] = other
     told["nodes"][-1]["plugins"] = [{**plugin, **changes}]
-    return flare.Stream(flare.Graph.from_json(json.dumps(told), blobs), stream.head)
+    return flare.Stream(flare.Graph.from_json(json.dumps(told), blobs), stream.ref)
 
 
 def test_a_document_that_says_what_the_plugin_does_not_do_is_found_out():

@@ -70,6 +70,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(WasmConfiguration, match=r"cannot read .*plugin.json: No such file"):
         Plugin.load(tmp_path / "plugin.json")
     (tmp_path / "plugin.json").write_text("{")
+    with pytest.raises(WasmConfiguration, match=r"Is a directory; give the file, .*plugin\.json"):
+        Plugin.load(tmp_path)
     with pytest.raises(WasmConfiguration, match="is not JSON"):
         Plugin.load(tmp_path / "plugin.json")
     (tmp_path / "plugin.json").write_text("[1]")

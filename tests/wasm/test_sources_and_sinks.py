@@ -90,7 +90,7 @@ def test_a_graph_with_a_source_plugin_is_a_document():
     stream = flare.read_wasm(numbers(rows="5"), splits=["x"]).select("n")
     back = flare.Graph.from_json(stream.to_json(), stream.graph.blobs)
     assert back == stream.graph
-    assert flare.Stream(back, stream.head).collect()["n"].to_list() == list(range(5))
+    assert flare.Stream(back, stream.ref).collect()["n"].to_list() == list(range(5))
     assert flare.read_wasm(numbers(rows="5")).graph == flare.read_wasm(numbers(rows="5")).graph
     assert flare.read_wasm(numbers(rows="5")).graph != flare.read_wasm(numbers(rows="6")).graph
 

@@ -276,8 +276,23 @@ def test_an_unknown_annotation_is_refused():
 def test_source_that_is_gone_is_said():
     scope: dict[str, object] = {}
     exec("def f(x: float) -> float:\n    return x", scope)
-    with pytest.raises(UdfError, match="cannot be read; define it in a file or a notebook cell"):
+    with pytest.raises(UdfError, match="cannot be read; define it in a file, a notebook cell or IPython"):
         udf(scope["f"])  # type: ignore[arg-type]
+
+
+def test_what_is_typed_at_pythons_own_prompt_is_named() -> None:
+    scope: dict[str, object] = {}
+    exec(compile("def f(x: float) -> float:\n    return x", "<stdin>", "exec"), scope)
+    with pytest.raises(UdfError, match=r"Python's own prompt keeps what is typed from 3\.13 on; define it in a file"):
+        udf(scope["f"])  # type: ignore[arg-type]
+
+
+def test_a_coroutine_is_not_taken_for_a_lambda() -> None:
+    async def later(x: float) -> float:
+        return x
+
+    with pytest.raises(UdfError, match=r"a function written with `def`$"):
+        udf(later)
 
 
 def test_a_module_that_is_no_udf_is_not_a_kernel():

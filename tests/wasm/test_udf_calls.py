@@ -215,3 +215,8 @@ def test_what_the_function_itself_raises_on_values_is_left_alone():
 def test_several_outputs_under_one_name_are_a_struct():
     frame = flare.from_frame(pl.DataFrame({"a": [1.0, None]})).with_columns(x=two("a")).collect()
     assert frame["x"].to_list() == [{"two_0": 1.0, "two_1": 2.0}, None]
+
+
+def test_one_argument_is_not_called_several() -> None:
+    with pytest.raises(WrongArguments, match=r"two\(a\) takes 1 argument, not 2"):
+        two("dep", "arr")
