@@ -8,22 +8,18 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from . import cli_plugin, doctor, engine, terminal
+from . import cli_plugin, doctor, engine, storing, terminal
 from ._version import __version__
 from .engine.local import MOST_WORKERS
 from .engine.scheduler import default_workers
-from .errors import DataflareError, GraphFormat, JobError, WasmError
-from .graph import Graph, draw, fingerprint, node
-from .wasm.kernel import Kernel
-from .wasm.plugin import Plugin
+from .errors import DataflareError, JobError
+from .graph import Graph, draw, node
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _BLOBS = """\
-A graph document names its plugins, compiled functions and frames by key; --blobs says where they are:
+A graph document names its plugins, compiled functions and frames by key. Stream.save(DIR) writes all of them into one
+folder; of a document by itself, --blobs says where they are:
   <key>.wasm           a compiled @udf function
   <key>/plugin.json    a plugin, with its module beside it
   <key>.parquet        a frame that the graph starts from
@@ -60,7 +56,7 @@ def _demo(asked: argparse.Namespace) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    graph = _load(asked.graph, asked.blobs)
+    graph = storing.read(asked.graph, asked.blobs)
     job = engine.run(
         graph,
         graph.outputs(),
@@ -80,7 +76,7 @@ def _run(asked: argparse.Namespace) -> int:
 
 
 def _graph_show(asked: argparse.Namespace) -> int:
-    print(_DRAWINGS[asked.form](_load(asked.graph, asked.blobs)))
+    print(_DRAWINGS[asked.form](storing.read(asked.graph, asked.blobs)))
     return OK
 
 
@@ -91,17 +87,6 @@ def _graph_schema(asked: argparse.Namespace) -> int:
 
 def _doctor(asked: argparse.Namespace) -> int:
     return OK if doctor.examine(sys.stdout) else FAILED
-
-
-def _is(key: str, blob: Any) -> bool:
-    match blob:
-        case Plugin():
-            return key == fingerprint.of_plugin(blob.name, blob.sha256, repr(blob.config))
-        case Kernel():
-            _, dash, digest = key.rpartition("-")
-            return bool(dash) and blob.sha256.startswith(digest)
-        case _:
-            return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,44 +187,8 @@ def _command(
     return parser
 
 
-def _load(path: Path, blobs: Path | None) -> Graph:
-    """Read a graph document and, from a folder, what it names."""
-    found = _blobs(blobs) if blobs is not None else {}
-    try:
-        return Graph.from_json(path.read_bytes(), found)
-    except GraphFormat as error:
-        hint = "" if blobs is not None else " (on the command line: --blobs DIR)"
-        raise GraphFormat(f"{path}: {error}{hint if 'blobs=' in str(error) else ''}") from None
-
-
-def _blobs(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise NotADirectoryError(f"--blobs {folder} is not a folder")
-    blobs: dict[str, Any] = {path.parent.name: Plugin.load(path) for path in sorted(folder.glob("*/plugin.json"))}
-    blobs |= {path.stem: _kernel(path) for path in sorted(folder.glob("*.wasm"))}
-    blobs |= {path.stem: _frame(path) for path in sorted(folder.glob("*.parquet"))}
-    for key, blob in blobs.items():
-        if not _is(key, blob):
-            raise GraphFormat(f"{folder / key} is not what its name says; its content has another sum")
-    return blobs
-
-
-def _kernel(path: Path) -> Kernel:
-    try:
-        return Kernel.load(path.read_bytes())
-    except WasmError as error:
-        raise GraphFormat(f"{path}: {error}") from None
-
-
-def _frame(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise GraphFormat(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None
-
-
 def _add_graph(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("graph", type=Path, metavar="graph.json", help="the graph document")
+    parser.add_argument("graph", type=Path, metavar="graph.json", help="the graph document, or the folder of one")
     parser.add_argument("--blobs", type=Path, metavar="DIR", help="the folder with what the document names; see below")
 
 

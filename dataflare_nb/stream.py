@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 import msgspec
 import polars as pl
 
-from . import arguments, habits, plugin_steps, running, steps
+from . import arguments, habits, plugin_steps, running, steps, storing
 from .connectors.memory import MemoryBuffer
 from .engine import Job
 from .errors import BadOption, GraphError, WrongType, located, user_line
@@ -339,6 +339,17 @@ class Stream:
         if indent is not None and not 0 <= indent <= _WIDEST:
             raise BadOption(f"to_json at {user_line()}: indent={indent}; it is a number of spaces, at most {_WIDEST}")
         return self.graph.upstream([self.ref]).to_json(indent=indent)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the graph and the functions, plugins and frames that it names into a folder.
+
+        `dataflare run FOLDER` runs it, wherever the folder is. Python functions and buffers cannot be written.
+        """
+        with located("save"):
+            try:
+                storing.write(self.graph.upstream([self.ref]), Path(folder))
+            except OSError as error:
+                raise GraphError(f"cannot write to {folder}: {error.strerror}") from None
 
     def __repr__(self) -> str:
         path = [item.id if node.is_named(item) else item.kind for item in self.graph.upstream([self.ref])]

@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 
 import dataflare_nb as flare
-from dataflare_nb import engine
+from dataflare_nb import engine, storing
 from dataflare_nb.cli import main
 from dataflare_nb.wasm import Kernel, Plugin
 
@@ -97,6 +97,31 @@ def test_run_finds_functions_plugins_and_frames_beside_the_document(tmp_path: Pa
     said = capsys.readouterr().out
     assert "United Air Lines" in said
     assert "3.0" in said
+
+
+def test_run_runs_the_folder_that_a_stream_was_saved_to(tmp_path: Path, capsys: Out) -> None:
+    frame = pl.DataFrame({"value": [1.5], "carrier": ["UA"], "kind": pl.Series(["a"], dtype=pl.Categorical())})
+    plugin = flare.wasm.bundled_plugin("carrier_code", column="who")
+    stream = flare.from_frame(frame).with_columns(twice=doubled("value")).wasm(plugin, column="carrier").named("all")
+    for _ in range(2):
+        stream.save(tmp_path / "deep" / "all.job")
+    moved = (tmp_path / "deep" / "all.job").rename(tmp_path / "elsewhere")
+    assert main(["run", str(moved)]) == 0
+    assert main(["graph", "show", str(moved)]) == 0
+    said = capsys.readouterr().out
+    assert "United Air Lines" in said
+    assert "3.0" in said
+    assert flare.Stream(storing.read(moved), stream.ref).collect().equals(stream.collect())
+
+
+def test_what_lives_in_this_process_only_is_not_saved(tmp_path: Path) -> None:
+    stream = flare.from_frame(pl.DataFrame({"value": [1.5]})).map_batches(lambda batch: batch)
+    with pytest.raises(flare.errors.GraphError, match=r"save at test_cli.py, line \d+: map_batches at .* @flare.udf"):
+        stream.save(tmp_path / "job")
+    assert not (tmp_path / "job").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(flare.errors.GraphError, match=r"save at .*: cannot write to .*file: "):
+        flare.from_frame(pl.DataFrame({"value": [1.5]})).save(tmp_path / "file")
 
 
 def test_run_says_what_is_missing_and_how_to_give_it(tmp_path: Path, capsys: Out) -> None:
