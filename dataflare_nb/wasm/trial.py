@@ -129,7 +129,7 @@ def bench(plugin: Plugin, *, seconds: float = 1.0) -> tuple[int, float]:
     told = example(plugin)
     if told is not None and told.given.height:
         times = -(-BENCH_ROWS // told.given.height)
-        frame = pl.concat([told.given] * times)[:BENCH_ROWS]
+        frame = pl.concat([told.given] * times, rechunk=True)[:BENCH_ROWS]
     else:
         frame = mutated(_needed(plugin), random.Random(0), {}, BENCH_ROWS)
     with Worker(plugin) as worker:
