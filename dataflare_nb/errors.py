@@ -282,7 +282,7 @@ def user_line() -> str:
     return f"{Path(filename).name}, line {frame.f_lineno}"
 
 
-def brief(error: DataflareError, handled: BaseException | None) -> None:
+def brief(error: BaseException, handled: BaseException | None) -> None:
     """Leave the user's frames in the traceback and take ours away: the message names the place.
 
     `handled` is what the caller was handling already; other errors on the way to this one are ours, too. A cause keeps

@@ -57,7 +57,7 @@ def spelled(function: F) -> F:
         handled = sys.exception()
         try:
             return checked(*args, **options)
-        except DataflareError as error:
+        except (DataflareError, KeyboardInterrupt) as error:
             brief(error, handled)
             raise
 

@@ -161,6 +161,14 @@ class Test_what_a_traceback_shows:  # noqa: N801
                 ask()
             assert self.frames(caught.value) == ["test_signature.py"]
 
+    def test_of_an_interrupt_where_the_user_was(self) -> None:
+        def interrupted(frame: pl.DataFrame) -> pl.DataFrame:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            self.STREAM.map_batches(interrupted)
+        assert set(self.frames(caught.value)) == {"test_signature.py"}
+
     def test_everything_if_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DATAFLARE_TRACEBACK", "full")
         with pytest.raises(UnknownColumn) as caught:

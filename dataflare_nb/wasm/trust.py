@@ -83,7 +83,7 @@ def verified(plugin: Plugin, *, trust: Path | None = None, clock: Clock | None =
         known = listing(f"{called} ({key})" for key, (called, _) in keys.items())
         raise WasmUntrusted(
             f"it is signed with the key {signature.key}, which is not in the trust store {trust or trust_folder()}; "
-            f"there is {known}",
+            + (f"there is {known}" if keys else "nothing is in it yet; `dataflare plugin trust KEY.pub` adds one"),
             plugin=name,
         )
     signer, key = keys[signature.key]

@@ -180,7 +180,7 @@ def test_an_unsigned_plugin_and_an_unknown_key_are_not_trusted(folder: Path, key
     with pytest.raises(WasmUntrusted, match=r"key [0-9a-f]{32}, which is not in the trust store .*; there is ana \("):
         verify(folder)
     assert verify(folder, trust=trust_key(public, trust=tmp_path / "other").parent).name == "eve"
-    with pytest.raises(WasmUntrusted, match="there is nothing"):
+    with pytest.raises(WasmUntrusted, match=r"nothing is in it yet; `dataflare plugin trust KEY\.pub`"):
         verify(folder, trust=tmp_path / "empty")
     # A key of the right name is not the right key.
     changed(folder, lambda d: d["signature"].update(key=key_id(public_key(tmp_path / "ana.pub"))))
