@@ -1,4 +1,4 @@
-"""Complete names inside of strings: columns of streams, stages of jobs, jobs, and the words of `%flare`."""
+"""Complete names inside of strings (columns, stages, jobs, plugins), the words of `%flare`, languages of `%%wasm`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from .. import engine
 from ..engine import Job
 from ..stream import Stream
+from ..wasm import bundled_plugins
+from ..wasm.toolchains import LANGUAGES
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -97,6 +99,8 @@ class Completer:
         line = text.rsplit("\n", 1)[-1]
         if (found := re.fullmatch(r"\s*%flare\s+(?:(\w+)\s+(?:\S+\s+)*)?(\S*)", line)) is not None:
             return "magic", found[2], self._words(found[1])
+        if (found := re.fullmatch(r"%%wasm\s.*--lang[\s=]+(\S*)", line)) is not None:
+            return "magic", found[1], LANGUAGES
         cursor = Cursor.of(text)
         if cursor.string is None or not cursor.calls:
             return "", "", ()
@@ -106,6 +110,8 @@ class Completer:
             return "stage", cursor.string, owned.read().nodes
         if method == "job" and getattr(owned, "__name__", "") == "dataflare_nb":
             return "job", cursor.string, engine.jobs()
+        if method == "bundled_plugin":
+            return "plugin", cursor.string, bundled_plugins()
         if method == "at" and isinstance(owned, Stream):
             return "stage", cursor.string, owned.graph.nodes
         if method == "col" or any(_is_step(call) for call in cursor.calls):

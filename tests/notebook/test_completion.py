@@ -36,7 +36,7 @@ def offered(shell: Shell, text: str) -> list[str]:
     """What the notebook offers with the cursor at the end of a cell, ours or not."""
     with provisionalcompleter():
         found = list(shell.ip.Completer.completions(text, len(text)))
-    ours = ("column", "stage", "job", "magic")
+    ours = ("column", "stage", "job", "magic", "plugin")
     return [each.text for each in found if each.type in ours and not each.text.startswith("%")]
 
 
@@ -58,6 +58,8 @@ def offered(shell: Shell, text: str) -> list[str]:
         ("%flare st", ["stop"]),
         ("%flare stop del", ["delays"]),
         ("%flare graph la", ["late"]),
+        ("%%wasm scaled --lang z", ["zig"]),
+        ("late.wasm(flare.wasm.bundled_plugin('url", ["url_parts"]),
     ],
 )
 def test_names_are_offered_where_they_belong(shell: Shell, text: str, names: list[str]) -> None:
