@@ -17,12 +17,20 @@ _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_0
 _UNIT_DAYS = {"d": 1, "w": 7}
 _UNIT_MONTHS = {"mo": 1, "q": 3, "y": 12}
 _PART = re.compile(r"(\d+)(us|ms|mo|s|m|h|d|w|q|y)")
+_WORDS = {"mic": "us", "mil": "ms", "sec": "s", "min": "m", "hou": "h", "day": "d", "wee": "w", "mon": "mo", "yea": "y"}
 _LIMIT_US = 2**62
 _LONGEST_DAYS = 10_000 * 366
 _MOST_WINDOWS = 100_000
 _MOST_ROWS = 1 << 62
 
 DAY_US = 86_400_000_000
+
+
+def _meant(value: str) -> str:
+    """Say which duration `5min` or `2 hours` is here."""
+    found = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]{3,})\s*", value)
+    unit = next((unit for word, unit in _WORDS.items() if found and found[2].lower().startswith(word)), None)
+    return f" Did you mean '{found[1]}{unit}'?" if found and unit else ""
 
 
 class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +64,7 @@ class Duration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not parts or "".join(n + u for n, u in parts) != value:
             raise BadOption(
                 f"{what} is {shown(value)}; write it as '5s', '10m', '1h', '1d' (units: us ms s m h d w mo q y) "
-                "or a timedelta"
+                f"or a timedelta.{_meant(value)}"
             )
         us = sum(int(n) * _UNITS_US.get(u, 0) for n, u in parts)
         days = sum(int(n) * _UNIT_DAYS.get(u, 0) for n, u in parts)

@@ -558,6 +558,8 @@ mistake(
     "size is '-1h'",
     "cannot be negative",
 )
+mistake("a window as in pandas", lambda: flare.tumbling("5min"), errors.BadWindow, "tumbling", "Did you mean '5m'?")
+mistake("a window in words", lambda: flare.tumbling("2 Hours"), errors.BadWindow, "tumbling", "Did you mean '2h'?")
 mistake("a window of garbage", lambda: flare.tumbling("an hour"), errors.BadWindow, "tumbling", "'an hour'", "write it")
 mistake("a window of a number", lambda: flare.tumbling(3600), errors.BadWindow, "tumbling", "3600", "write it as '5s'")
 mistake(

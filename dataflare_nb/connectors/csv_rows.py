@@ -103,7 +103,8 @@ class CsvRows(TextRows):
             if record is not None:
                 names = self._names(file, record)
                 known = pl.Schema({name: schema.get(name, pl.String()) for name in names})
-                require_schema(f"read_csv: the header of {file}", known, schema)
+                some = "schema= names every column; schema_overrides= names some" if self._options.schema else ""
+                require_schema(f"read_csv: the header of {file}", known, schema, some)
         return {"byte": size, "line": 1 + text.count(b"\n", 0, size), "rows": 0, "rejects": 0, "owed": []}
 
     def parser(self, schema: Schema, columns: Sequence[str]) -> CsvParser:

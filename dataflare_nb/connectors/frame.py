@@ -120,10 +120,12 @@ class FrameReader:
         self._frame = self._frame.clear()
 
 
-def require_schema(place: str, found: Schema, wanted: Schema) -> None:
+def require_schema(place: str, found: Schema, wanted: Schema, advice: str = "") -> None:
     """Raise `SourceError` that lists how `found` differs from `wanted`; a mere other order of columns counts too."""
     if found != wanted:
-        raise SourceError(f"{place} does not fit the schema of the source: {'; '.join(_differences(found, wanted))}")
+        differences = "; ".join(_differences(found, wanted))
+        told = f"{place} does not fit the schema of the source: {differences}"
+        raise SourceError(f"{told}. {advice}" if advice else told)
 
 
 def require_same(place: str, found: Schema, built_on: Schema) -> None:

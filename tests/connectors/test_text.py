@@ -363,6 +363,11 @@ def test_a_header_must_name_the_columns_of_a_given_schema(tmp_path: Path) -> Non
         swapped.open(swapped.splits()[0])
 
 
+def test_a_schema_of_some_columns_is_told_from_one_of_all(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"column `b` is new\. schema= names every column; schema_overrides= names"):
+        read(source(tmp_path / "f.csv", b"a,b\n1,2\n", schema={"a": pl.Int64}))
+
+
 def test_a_sequence_hands_over_the_rejects_of_every_file_also_after_a_restart(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / f"{name}.csv").write_bytes(b"a,b\nbad,x\n")
