@@ -17,6 +17,7 @@ from .shell import shell as lend
 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
+    flare.stop_all()
     with lend() as lent:
         lent.run("import dataflare_nb as flare\nimport polars as pl")
         yield lent
