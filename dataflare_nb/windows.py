@@ -229,7 +229,9 @@ def tumbling(size: DurationLike, *, offset: DurationLike = "0s") -> Tumbling:
     """Return windows of `size` side by side; `offset` shifts their starts (less than one size).
 
     Sizes in months, quarters, years and weeks, and days in a time zone, follow the calendar as
-    Polars' `dt.truncate` does.
+    Polars' `dt.truncate` does; so do hours and minutes where the zone's clock is not at whole ones of UTC's.
+    Windows begin when the clock first shows their start or a later time: one that begins in an hour which is
+    left out begins with the jump, and an hour that is shown twice is, the second time, in the window open until then.
 
     >>> str(tumbling("1d", offset="5h"))
     'tumbling(1d, offset=5h)'

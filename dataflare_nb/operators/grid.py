@@ -117,10 +117,11 @@ class FixedGrid:
 
 
 class CalendarGrid:
-    """Tumbling windows of calendar length, by the clock on the wall of the event time's zone.
+    """Tumbling windows by the clock on the wall of the event time's zone, which start where `dt.truncate` says.
 
-    They start where `dt.truncate` says; an `offset` is on the same clock. Of two times that read the same the first is
-    meant, and one that the clock jumps over comes as long after the jump as it would have come without.
+    An `offset` is on the same clock. A window begins at the first instant at which the clock shows its start or a later
+    time. So a start that the clock jumps over is at the jump, and times that are shown twice belong, the second time,
+    to the window that was open when the clock was put back.
     """
 
     single = True
@@ -152,46 +153,66 @@ class CalendarGrid:
         return self.end_of_pane(pane)
 
     def _panes(self, times: pl.Series) -> pl.Series:
-        wall = self._starts(times)
-        starts = self._instants(wall)
-        if self._zone is None:
-            return starts
-        # A clock that is put back over a start shows times before it twice, the second time inside the next window;
-        # one that is put forward over it shows times after it before the window begins.
-        before, ends = self._instants(wall.dt.offset_by(f"-{self._size}")), self._ends(starts)
-        return starts.zip_with(times >= starts, before).zip_with(times < ends, ends)
+        return self._instants(self._starts(times))
 
     def _ends(self, panes: pl.Series) -> pl.Series:
         return self._instants(self._starts(panes).dt.offset_by(self._size.text))
 
     def _starts(self, times: pl.Series) -> pl.Series:
         """Return the starts of the windows of `Int64` times, as the clock on the wall reads then."""
-        local = times.cast(pl.Datetime("us", self._zone)).dt.replace_time_zone(None)
+        local = self._latest_shown(times)
         if not self._offset:
             return local.dt.truncate(self._size.text)
         return local.dt.offset_by(f"-{self._offset}").dt.truncate(self._size.text).dt.offset_by(self._offset.text)
 
+    def _latest_shown(self, times: pl.Series) -> pl.Series:
+        """Return the latest time that the clock has shown up to each instant: what it shows, unless it was put back."""
+        local = self._local(times)
+        if self._zone is None:
+            return local
+        first = self._read(local)
+        again = first < times
+        if not again.any():
+            return local
+        # Between the first and the second time that the clock showed this it was put back.
+        low, high = first.filter(again), times.filter(again)
+        ahead = self._local(low).to_physical() - low
+        last, _ = _halved(low, high, lambda at: self._local(at).to_physical() - at == ahead)
+        return local.scatter(again.arg_true(), self._local(last))
+
     def _instants(self, local: pl.Series) -> pl.Series:
+        """Return the first instant at which the clock shows each time or a later one."""
         if self._zone is None:
             return local.to_physical()
+        instants = self._read(local)
+        skipped = instants.is_null()
+        if not skipped.any():
+            return instants
+        wanted = local.filter(skipped).to_physical()
+        _, jump = _halved(wanted - 2 * DAY_US, wanted + 2 * DAY_US, lambda at: self._local(at).to_physical() < wanted)
+        return instants.scatter(skipped.arg_true(), jump)
 
-        def read(before: int) -> pl.Series:
-            earlier = (local.to_physical() - before).cast(pl.Datetime("us"))
-            there = earlier.dt.replace_time_zone(self._zone, ambiguous="earliest", non_existent="null")
-            return there.to_physical() + before
+    def _local(self, times: pl.Series) -> pl.Series:
+        return times.cast(pl.Datetime("us", self._zone)).dt.replace_time_zone(None)
 
-        times = read(0)
-        # A start that is jumped over is reached by going on from just before the jump, as if there were none.
-        for before in (1, 3 * 3_600_000_000, DAY_US + 1):
-            if times.null_count():
-                times = times.zip_with(times.is_not_null(), read(before))
-        return times
+    def _read(self, local: pl.Series) -> pl.Series:
+        """Return the first instant at which the clock shows each time, null if it jumps over it."""
+        return local.dt.replace_time_zone(self._zone, ambiguous="earliest", non_existent="null").to_physical()
 
     @staticmethod
     def _ask(function: Callable[[pl.Series], pl.Series], time: int) -> int:
         value = function(pl.Series([time], dtype=pl.Int64)).item()
         assert isinstance(value, int)
         return value
+
+
+def _halved(low: pl.Series, high: pl.Series, before: Callable[[pl.Series], pl.Series]) -> tuple[pl.Series, pl.Series]:
+    """Return the last instant from `low` that is `before` a change, and the first that is not; `high` is after it."""
+    while (high - low).max() != 1:
+        middle = low + (high - low) // 2
+        early = before(middle)
+        low, high = middle.zip_with(early, low), high.zip_with(early, middle)
+    return low, high
 
 
 class GlobalGrid:

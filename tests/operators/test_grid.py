@@ -129,13 +129,15 @@ def test_days_lie_side_by_side_through_a_year_of_changing_clocks(zone, offset):
 
 
 @pytest.mark.parametrize(("zone", "year"), [("America/St_Johns", 2009), ("Europe/Berlin", 2024)])
-@pytest.mark.parametrize("size", ["1h", "90m", "5h", "12h", "1d", "3d", "1mo"])
+@pytest.mark.parametrize("size", ["1h", "7m", "25m", "35m", "45m", "90m", "5h", "12h", "1d", "3d", "1mo"])
 def test_every_row_is_inside_of_its_window_when_clocks_change(zone, year, size):
     grid = CalendarGrid(Duration.of(size), Duration.of("0s"), zone)
     minutes = pl.datetime_range(datetime(year, 1, 1), datetime(year, 12, 31), "7m", time_zone="UTC", eager=True)
     rows = pl.DataFrame({"t": minutes.to_physical()}).with_columns(pane=grid.pane(pl.col("t")))
     rows = grid.windows(rows.lazy(), "pane", SMALLEST, LARGEST).collect()
     assert rows.filter((pl.col("pane") > pl.col("t")) | (pl.col("__end") <= pl.col("t"))).is_empty()
+    windows = rows.select("pane", "__end").unique(maintain_order=True)
+    assert (windows["pane"][1:] >= windows["__end"][:-1]).all()
 
 
 def test_a_day_without_a_midnight_starts_with_the_jump():

@@ -105,6 +105,26 @@ def test_an_offset_of_days_is_on_the_clock_on_the_wall():
     assert out["window_start"].dt.hour().to_list() == [5, 5, 5]
 
 
+def test_the_clock_jumps_over_windows_and_into_one():
+    # The clock shows 03:00 after 01:59; windows of 25 minutes start at 01:40, 02:05, 02:30, 02:55 and 03:20.
+    minutes = pl.datetime_range(datetime(2013, 3, 31, 1, 40), datetime(2013, 3, 31, 1, 59), "1m", eager=True)
+    after = pl.datetime_range(datetime(2013, 3, 31, 3), datetime(2013, 3, 31, 3, 44), "1m", eager=True)
+    out = windows(pl.DataFrame({"t": pl.concat([minutes, after])}), flare.tumbling("25m"), zone="Europe/Berlin")
+    assert out["n"].to_list() == [20, 20, 25]
+    assert [f"{start:%H:%M}" for start in out["window_start"]] == ["01:40", "03:00", "03:20"]
+    assert [f"{end:%H:%M}" for end in out["window_end"]] == ["03:00", "03:20", "03:45"]
+
+
+def test_times_that_are_shown_twice_are_in_the_window_that_was_open_when_the_clock_was_put_back():
+    # From 02:00 to 03:00 the clock in Berlin shows all minutes twice.
+    first, last = datetime(2013, 10, 26, 23, 40), datetime(2013, 10, 27, 2, 19)
+    times = pl.datetime_range(first, last, "1m", time_zone="UTC", eager=True).dt.convert_time_zone("Europe/Berlin")
+    out = windows(pl.DataFrame({"t": times}), flare.tumbling("25m"))
+    assert out["n"].to_list() == [25, 25, 25, 85]
+    assert [f"{start:%H:%M}" for start in out["window_start"]] == ["01:40", "02:05", "02:30", "02:55"]
+    assert (out["window_end"][:-1] == out["window_start"][1:]).all()
+
+
 @pytest.mark.parametrize("unit", ["1w", "1mo", "1q", "1y", "2mo"])
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin", "America/New_York"])
 def test_calendar_units_follow_truncate(unit, zone):
