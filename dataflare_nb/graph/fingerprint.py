@@ -34,10 +34,25 @@ def of_frame(frame: pl.DataFrame) -> str:
 def _rows(frame: pl.DataFrame) -> str:
     if frame.height <= _SAMPLED:
         # The number of a row goes into its hash, so the sum knows their order.
-        return str(frame.with_row_index("__row").hash_rows(seed=0).sum())
+        rows = str(frame.with_row_index("__row").hash_rows(seed=0).sum())
+        return " ".join([rows, *(each for column in frame for each in _negative_zeros(column, column.name))])
     step = frame.height // 16
     pieces = pl.concat([frame.slice(start, 64) for start in range(0, frame.height, step)])
     return f"{_ordinal('frame', frame)} {_rows(pieces)}"
+
+
+def _negative_zeros(column: pl.Series, name: str) -> Iterator[str]:
+    """Tell where a column has -0.0, at any depth: it is hashed as 0.0 is, and yet another value."""
+    match column.dtype:
+        case pl.List() | pl.Array():
+            yield from _negative_zeros(column.explode(), f"{name}[]")
+        case pl.Struct(fields=fields):
+            for field in fields:
+                yield from _negative_zeros(column.struct.field(field.name), f"{name}.{field.name}")
+        case dtype if dtype.is_float():
+            places = ((column == 0) & (1 / column < 0)).arg_true()
+            if places.len():
+                yield f"{name!r} {places.hash(seed=0).sum()}"
 
 
 def of_function(function: Any) -> str:

@@ -130,3 +130,24 @@ def test_names_become_words() -> None:
     assert fingerprint.word("<lambda>") == "lambda"
     assert fingerprint.word("a b-c") == "a_b_c"
     assert fingerprint.word("日本") == "function"
+
+
+ZEROS: list[Callable[[float], pl.DataFrame]] = [
+    lambda zero: pl.DataFrame({"a": [zero, 1.0]}),
+    lambda zero: pl.DataFrame({"a": [zero]}, schema={"a": pl.Float32}),
+    lambda zero: pl.DataFrame({"a": [[1.0], [], [zero, None]]}),
+    lambda zero: pl.DataFrame({"a": [[1.0, zero]]}, schema={"a": pl.Array(pl.Float64, 2)}),
+    lambda zero: pl.DataFrame({"a": [{"b": [{"c": zero}]}, None]}),
+]
+
+
+@pytest.mark.parametrize("make", ZEROS)
+def test_frames_that_differ_in_the_sign_of_a_zero_are_told_apart(make: Callable[[float], pl.DataFrame]) -> None:
+    assert fingerprint.of_frame(make(0.0)) == fingerprint.of_frame(make(0.0))
+    assert fingerprint.of_frame(make(-0.0)) == fingerprint.of_frame(make(-0.0))
+    assert fingerprint.of_frame(make(0.0)) != fingerprint.of_frame(make(-0.0))
+
+
+def test_the_place_of_a_negative_zero_counts() -> None:
+    one, other = pl.DataFrame({"a": [0.0, -0.0]}), pl.DataFrame({"a": [-0.0, 0.0]})
+    assert fingerprint.of_frame(one) != fingerprint.of_frame(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 import polars as pl
@@ -112,3 +113,22 @@ def test_nanoseconds_before_1970_are_rounded_towards_minus_infinity():
 def test_a_date_is_midnight():
     frame = pl.DataFrame({"t": [datetime(2024, 5, 1).date()]})
     assert flare.from_frame(frame).event_time("t").collect()["t"].item() == datetime(2024, 5, 1)
+
+
+def test_each_frame_keeps_the_sign_of_its_zeros():
+    both = flare.from_frame(pl.DataFrame({"a": [0.0]})).union(flare.from_frame(pl.DataFrame({"a": [-0.0]})))
+    assert sorted((1 / both.collect()["a"]).to_list()) == [-math.inf, math.inf]
+
+
+@pytest.mark.parametrize("window", [flare.global_window(), flare.tumbling("10s"), flare.session("9s"), flare.count(9)])
+@pytest.mark.parametrize("cut", [1, 3, 6])
+def test_zeros_of_either_sign_are_one_key_and_so_are_all_nan(window, cut):
+    keys = [0.0, -0.0, math.nan, -math.nan, -0.0, 0.0, None]
+    frame = pl.DataFrame({"k": keys, "t": range(7)}).with_columns(pl.from_epoch("t"))
+    stream = flare.from_frames([frame[:cut], frame[cut:]]).event_time("t").key_by("k")
+    out = stream.window(window).agg(n=pl.len()).collect()
+    assert sorted(out.select(pl.col("k").cast(pl.String).str.strip_prefix("-"), "n").rows(), key=str) == [
+        ("0.0", 4),
+        ("NaN", 2),
+        (None, 1),
+    ]
