@@ -736,6 +736,20 @@ mistake(
 )
 mistake("a side output with a name", lambda: COUNTED.late.named("late_rows"), errors.BadOption, "named", "side output")
 
+mistake(
+    "the first of structs without fields, at which Polars panics",
+    lambda: (
+        flare.from_frame(pl.DataFrame({"k": [1], "nothing": [{}]}, schema={"k": pl.Int64, "nothing": pl.Struct({})}))
+        .key_by("k")
+        .window(flare.global_window())
+        .agg(x=pl.col("nothing").first())
+    ),
+    errors.WrongType,
+    "agg",
+    "Polars panics at this",
+    "`nothing` is Struct({})",
+)
+
 # Nothing at all
 
 mistake("select nothing", lambda: CLICKS.select(), errors.BadOption, "select", "at least one")

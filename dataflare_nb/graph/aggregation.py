@@ -50,17 +50,13 @@ def aggregate(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> Edg
             raise BadOption(f"{at(item)} gives `{name}` twice; name them: .agg(a=..., b=...)")
         if name in columns:
             raise BadOption(f"{at(item)}: `{name}` is a column that the key or the window gives; use another name")
-    frame = pl.LazyFrame(schema=edge.schema)
     values = dict(dtypes.from_json({plugin.name: plugin.dtype for plugin in item.plugins}))
     for name, (expr, split) in made.items():
         if split is None:
             asked = ask(item, edge.schema, lambda f, e=expr: f.group_by(pl.lit(1).alias("__k")).agg(e))
             values[name] = asked[name]
         else:
-            partial = frame.group_by(pl.lit(1).alias("__k")).agg(**split.partial)
-            values[name] = (
-                partial.group_by("__k").agg(**split.merge).select(split.final.alias("x")).collect().schema["x"]
-            )
+            values[name] = ask(item, edge.schema, lambda f, s=split: _in_two_phases(f, s))["x"]
     schema = Schema({**columns, **{name: values[name] for name in names}})
     refuse_reserved(item, schema, edge.schema)
     late = {}
@@ -87,6 +83,11 @@ def aggregation(item: node.Aggregate, inner: Edge, blobs: Mapping[str, Any]) -> 
             single = expr.meta.has_multiple_outputs() is False
             out[name] = (expr, decompose(expr, inner.schema, f"{RESERVED_PREFIX}p{number}_") if single else None)
     return out
+
+
+def _in_two_phases(frame: pl.LazyFrame, split: Split) -> pl.LazyFrame:
+    partial = frame.group_by(pl.lit(1).alias("__k")).agg(**split.partial)
+    return partial.group_by("__k").agg(**split.merge).select(split.final.alias("x"))
 
 
 def _names(item: node.Aggregate, edge: Edge, blobs: Mapping[str, Any]) -> list[str]:

@@ -48,7 +48,7 @@ def ask(item: node.AnyNode, schema: Schema, build: Callable[..., pl.LazyFrame], 
         found = re.search(r"['\"`]([^'\"`]+)['\"`]", _first_line(error))
         twice = f"makes two columns named `{found[1]}`" if found else _first_line(error)
         raise BadOption(f"{at(item)} {twice}; name them apart: {item.kind}(a=..., b=...)") from None
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise _wrong(item, error, schema) from None
 
 
@@ -66,7 +66,7 @@ def _missing_column(error: Exception, item: node.AnyNode, schema: Schema) -> str
     return None
 
 
-def _wrong(item: node.AnyNode, error: Exception, schema: Schema) -> GraphError:
+def _wrong(item: node.AnyNode, error: BaseException, schema: Schema) -> GraphError:
     exprs = ", ".join(f"`{stored.readable}`" for stored in getattr(item, "exprs", ()))
     told = f"{at(item)}{' has ' + exprs if exprs else ''}: {_first_line(error)}"
     if isinstance(error, pl.exceptions.StructFieldNotFoundError):
@@ -85,8 +85,9 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r'"([^"]*)"', text))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+def _first_line(error: BaseException) -> str:
+    line = str(error).strip().split("\n", 1)[0]
+    return f"Polars panics at this: {line}" if isinstance(error, pl.exceptions.PanicException) else line
 
 
 def parse_first(name: str, dtype: pl.DataType | None = None) -> str:
