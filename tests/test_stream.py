@@ -211,6 +211,35 @@ def test_selectors_name_columns() -> None:
     assert one.filter(pl.all().is_not_null()).collect().height == 1
 
 
+@pytest.mark.parametrize(
+    ("step", "when", "who"),
+    [
+        (lambda s: s.select(ts="ts", k=pl.col("k"), v="v"), "ts", "k"),
+        (lambda s: s.select(pl.col("k").alias("who"), "v", when="ts"), "when", "who"),
+        (lambda s: s.select("ts", "k", "v", when="ts", who="k"), "ts", "k"),
+        (lambda s: s.select("v", when="ts", then="ts", who="k"), "when", "who"),
+        (lambda s: s.with_columns(ts=pl.col("ts"), k=pl.col("k").alias("x").alias("k")), "ts", "k"),
+        (lambda s: s.with_columns(ts="k", k="ts"), "k", "ts"),
+    ],
+)
+def test_time_and_keys_follow_a_column_that_only_gets_another_name(step, when, who) -> None:
+    times = [datetime(2026, 1, 1), datetime(2026, 1, 1, 0, 0, 9), datetime(2026, 1, 1, 0, 0, 20)]
+    one = stream(ts=times, k=["x", "y", "x"], v=[1, 2, 3]).event_time("ts").key_by("k")
+    out = step(one).window(flare.tumbling("10s")).agg(v=pl.col("v").sum(), last=pl.col(when).max()).collect()
+    assert out.columns[0] == who
+    assert sorted(out.select(pl.col(who), "v", "last").rows()) == [
+        ("x", 1, times[0]),
+        ("x", 3, times[2]),
+        ("y", 2, times[1]),
+    ]
+
+
+def test_a_time_that_another_column_takes_the_name_of_is_lost() -> None:
+    one = stream(ts=[datetime(2026, 1, 1)], other=[datetime(2026, 1, 2)]).event_time("ts")
+    with pytest.raises(flare.DataflareError, match="`ts`, the event time, was dropped or overwritten by select"):
+        one.select(ts="other").window(flare.tumbling("10s")).agg(n=pl.len())
+
+
 def test_rename_takes_a_function_and_time_and_keys_follow() -> None:
     one = stream(ts=[datetime(2026, 1, 1)], k=["x"]).event_time("ts").key_by("k").rename(str.upper)
     assert one.columns == ["TS", "K"]

@@ -102,7 +102,10 @@ def column_step(item: node.AnyNode, edge: Edge, blobs: Mapping[str, Any]) -> Edg
         kept = {old: mapping.get(old, old) for old in edge.schema}
     else:
         rewritten = _rewritten(item, loaded, edge.schema)
-        kept = {name: name for name in edge.schema if name in schema and name not in rewritten}
+        kept = {
+            **_copied(item, loaded),
+            **{name: name for name in edge.schema if name in schema and name not in rewritten},
+        }
     return carry(edge, schema, kept, at(item))
 
 
@@ -124,12 +127,24 @@ def _rewritten(item: node.AnyNode, exprs: Sequence[pl.Expr], schema: Schema) -> 
     """Return the columns that do not come out as they went in, though one of their name may."""
     match item:
         case node.Select() | node.WithColumns():
+            copied = _copied(item, exprs)
             makers = [e for e in exprs if not (e.meta.is_column_selection() or e.meta.is_column())]
-            return {name for expr in makers for name in output_names(expr, schema)}
+            names = {name for expr in makers for name in output_names(expr, schema)}
+            return {name for name in names if copied.get(name) != name}
         case node.Cast(columns=columns) | node.Unnest(columns=columns):
             return set(columns)
         case _:
             return set()
+
+
+def _copied(item: node.AnyNode, exprs: Sequence[pl.Expr]) -> dict[str, str]:
+    """Return the columns that come out as they went in, perhaps by another name: `when="t"`, `t=pl.col("t")`."""
+    names: dict[str, list[str]] = {}
+    if isinstance(item, node.Select | node.WithColumns):
+        for expr in exprs:
+            if gives_one(expr) and (column := expr.meta.undo_aliases()).meta.is_column():
+                names.setdefault(column.meta.output_name(), []).append(expr.meta.output_name())
+    return {source: source if source in given else given[0] for source, given in names.items()}
 
 
 def _refuse_other_rows(item: node.AnyNode, stored: Expr, expr: pl.Expr, schema: Schema) -> None:
