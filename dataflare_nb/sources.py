@@ -164,7 +164,7 @@ def from_frame(frame: Any) -> Stream:
     """
     with located("from_frame"):
         # Frames can be changed in place, and this one is the user's.
-        table = as_frame(frame).clone()
+        table = _with_columns(as_frame(frame)).clone()
         key = fingerprint.of_frame(table)
         return _read("from_frame", "frame", {"frame": key}, {key: table})
 
@@ -179,7 +179,7 @@ def from_frames(frames: Iterable[Any]) -> Stream:
     with located("from_frames"):
         if isinstance(frames, pl.DataFrame | str) or not isinstance(frames, Iterable):
             raise WrongType(f"several frames are needed, such as a list, not {type(frames).__name__}")
-        tables = [as_frame(frame).clone() for frame in frames]
+        tables = [_with_columns(as_frame(frame)).clone() for frame in frames]
         if not tables:
             raise BadOption("there is no frame; a stream needs at least one for its schema")
         keys = [f"{fingerprint.of_frame(table)}-{number}" for number, table in enumerate(tables)]
@@ -195,6 +195,14 @@ def rate(rows_per_second: float = 1.0, *, rows: int | None = None, splits: int =
     """
     options = {"rows_per_second": rows_per_second, "rows": rows, "splits": splits, "seed": seed}
     return _read("rate", "rate", options, {})
+
+
+def _with_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Refuse a frame of no columns, in which rows could not be told from none."""
+    if not frame.width:
+        rows = f", though {frame.height} rows" if frame.height else ""
+        raise BadOption(f"the frame has no columns{rows}; a stream needs at least one, such as frame.with_row_index()")
+    return frame
 
 
 def _files(source: str, path: Paths, **options: Any) -> Stream:

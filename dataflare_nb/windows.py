@@ -285,6 +285,9 @@ def cumulative(max: DurationLike, step: DurationLike, *, offset: DurationLike = 
 def session(gap: DurationLike) -> Session:
     """Return sessions: rows of one key at a distance of at most `gap` belong together (an exact gap still does).
 
+    So a session has ended when the watermark is past its end, a gap after its last row: at the end itself a row of it
+    may yet come.
+
     >>> str(session("30m"))
     'session(30m)'
     """

@@ -757,6 +757,22 @@ mistake("add nothing", lambda: CLICKS.with_columns(), errors.BadOption, "with_co
 mistake("aggregate nothing", lambda: HOURLY.agg(), errors.BadOption, "agg", "at least one")
 mistake("filter by nothing", lambda: CLICKS.filter(), errors.BadOption, "filter", "at least one")
 mistake("key by nothing", lambda: CLICKS.key_by(), errors.BadOption, "key_by", "names no column")
+mistake("a frame without columns", lambda: flare.from_frame(pl.DataFrame()), errors.BadOption, "from_frame", "has no columns;")
+mistake(
+    "a frame of rows without columns",
+    lambda: flare.from_frame(pl.DataFrame(height=3)),
+    errors.BadOption,
+    "from_frame",
+    "no columns, though 3 rows",
+    "with_row_index",
+)
+mistake(
+    "frames without columns",
+    lambda: flare.from_frames([FRAME, pl.DataFrame(height=3)]),
+    errors.BadOption,
+    "from_frames",
+    "no columns",
+)
 mistake("drop nothing", lambda: CLICKS.drop(), errors.BadOption, "drop", "names no column")
 mistake("drop everything", lambda: CLICKS.drop(cs.all()), errors.BadOption, "drop", "leaves no column")
 mistake("drop a number", lambda: CLICKS.drop(3), errors.BadOption, "drop", "not 3")

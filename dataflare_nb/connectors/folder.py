@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from ..errors import SourceError, listing, nearest
 from ..types import Clock
@@ -28,11 +29,15 @@ class Folder:
 
     def files(self, *, missing_ok: bool = False) -> dict[str, Stamp]:
         """Look, and return each file with its stamp."""
-        found: dict[str, Stamp] = {}
+        found: dict[tuple[str, str], tuple[str, Stamp]] = {}
+        folder = lru_cache(maxsize=None)(os.path.realpath)
         for path in self._paths:
             before = len(found)
             try:
-                found.update(self._look(path, missing_ok=missing_ok))
+                for name, stamp in self._look(path, missing_ok=missing_ok):
+                    # `x.csv`, `./x.csv` and `/data/x.csv` may be one file; a link has a name of its own.
+                    head, tail = os.path.split(name)
+                    found.setdefault((folder(head), tail), (name, stamp))
             except OSError as error:
                 if missing_ok and isinstance(error, FileNotFoundError):
                     continue
@@ -41,10 +46,11 @@ class Folder:
                 ) from error
             if len(found) == before and not missing_ok:
                 raise SourceError(self._nothing(path))
-        for file in found:
+        files = dict(sorted(found.values()))
+        for file in files:
             if not _is_text(file):
                 raise SourceError(f"{self._place}: the path {file!r} is not UTF-8; rename it")
-        return dict(sorted(found.items()))
+        return files
 
     def _look(self, path: str, *, missing_ok: bool) -> Iterator[tuple[str, Stamp]]:
         there = _stat(path)

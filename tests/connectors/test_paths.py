@@ -128,6 +128,20 @@ def test_a_file_named_twice_is_told(tmp_path: Path) -> None:
         make_source("csv", {"path": [str(path), str(path)]})
 
 
+def test_a_file_named_in_two_ways_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "again").symlink_to("data")
+    for name in "ab":
+        (tmp_path / "data" / f"{name}.csv").write_text("x\n1\n")
+    monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(SourceError, match=r"\./a\.csv was named twice"):
+        make_source("csv", {"path": ["a.csv", "./a.csv"]})
+    for also in (".", "./*.csv", str(tmp_path / "data"), "../data/*.csv", "../again"):
+        source = make_source("csv", {"path": ["a.csv", also]})
+        assert sorted(os.path.basename(split) for split in source.splits()) == ["a.csv", "b.csv"]
+        assert read(source).height == 2
+
+
 def test_a_glob_goes_down_and_leaves_out_hidden_files_links_to_nothing_and_folders(tmp_path: Path) -> None:
     for name in ("a.csv", "deep/b.csv", "deep/er/c.csv", "deep/.d.csv", "deep/_e.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
