@@ -757,7 +757,13 @@ mistake("add nothing", lambda: CLICKS.with_columns(), errors.BadOption, "with_co
 mistake("aggregate nothing", lambda: HOURLY.agg(), errors.BadOption, "agg", "at least one")
 mistake("filter by nothing", lambda: CLICKS.filter(), errors.BadOption, "filter", "at least one")
 mistake("key by nothing", lambda: CLICKS.key_by(), errors.BadOption, "key_by", "names no column")
-mistake("a frame without columns", lambda: flare.from_frame(pl.DataFrame()), errors.BadOption, "from_frame", "has no columns;")
+mistake(
+    "a frame without columns",
+    lambda: flare.from_frame(pl.DataFrame()),
+    errors.BadOption,
+    "from_frame",
+    "has no columns;",
+)
 mistake(
     "a frame of rows without columns",
     lambda: flare.from_frame(pl.DataFrame(height=3)),

@@ -22,13 +22,15 @@ from ..runtime.plan import Plan, plan
 from ..signature import held
 from ..types import Clock
 from ..windows import DurationLike, microseconds
-from .job import Job
+from .job import FAILED, FINISHED, STOPPED, Job
 from .scheduler import default_workers
 from .tuning import script_of
 
 LIVE_RESULT_ROWS = 1_000_000
 COMMIT_EVERY = "10s"
 MOST_WORKERS = 256
+ENDED_JOBS = 32
+"""How many jobs that have ended are known by name, with the results they hold."""
 
 _jobs: dict[str, Job] = {}
 _registry = threading.RLock()
@@ -77,7 +79,9 @@ def run(
         )
         _running.add(job)
         if register:
+            _jobs.pop(job_name, None)
             _jobs[job_name] = job
+            _forget_the_oldest()
     try:
         return job.start()
     except BaseException:
@@ -87,7 +91,10 @@ def run(
 
 @held
 def jobs() -> dict[str, Job]:
-    """Return the jobs of this process by name, running or ended."""
+    """Return the jobs of this process by name in the order they were started: all that run, and the last 32 that ended.
+
+    An older one is still there for whoever holds it: `job = stream.run()`. `stop_all()` forgets all.
+    """
     with _registry:
         return dict(_jobs)
 
@@ -110,6 +117,13 @@ def stop_all() -> None:
         _jobs.clear()
     for each in ending:
         each.stop()
+
+
+def _forget_the_oldest() -> None:
+    """Let go of jobs that ended, but for the newest: each keeps its results, up to a million rows of live ones."""
+    ended = [name for name, job in _jobs.items() if job.status in (FINISHED, FAILED, STOPPED)]
+    for name in ended[:-ENDED_JOBS]:
+        del _jobs[name]
 
 
 def _with_results(graph: Graph, outputs: Sequence[str], bounded: bool) -> tuple[Graph, Mapping[str, MemoryBuffer]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from datetime import datetime
 
 import polars as pl
@@ -127,6 +129,23 @@ def test_a_failed_job_leaves_nothing_in_its_file(tmp_path):
     with pytest.raises(StageFailed, match="too far"):
         job.wait(60)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_that_ended_long_ago_are_forgotten_with_their_results_and_those_that_run_are_not():
+    flare.rate(10).run(name="live")
+    stream = flare.from_frame(ROWS)
+    held = stream.run(name="job_0").wait(60)
+    forgotten = weakref.ref(stream.run(name="job_1").wait(60))
+    for number in range(2, 34):
+        stream.run(name=f"job_{number}").wait(60)
+    stream.run(name="job_2").wait(60)
+    stream.run(name="another").wait(60)
+    assert list(flare.jobs()) == ["live", *(f"job_{number}" for number in range(3, 34)), "job_2", "another"]
+    with pytest.raises(UnknownStage, match="no job is called `job_0`"):
+        flare.job("job_0")
+    assert held.result().height == ROWS.height
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_running_a_name_again_replaces_its_job_twenty_times():
