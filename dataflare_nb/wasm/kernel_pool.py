@@ -224,6 +224,9 @@ class _Call:
         for series, slot in zip(columns, facts.params, strict=True):
             if series.n_chunks() > 1:
                 series = series.rechunk()
+            if "\0" in series.name:
+                # No name of Arrow can hold it, and a kernel asks for none.
+                series = series.alias(slot.name)
             text = slot.type == "str"
             array = series.to_arrow(compat_level=VIEWS if text else _PLAIN)
             buffers = array.buffers()

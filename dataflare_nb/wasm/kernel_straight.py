@@ -54,7 +54,7 @@ class Straight:
         moves = []
         rows = None
         for series, (kind, width, place) in zip(columns, self._params, strict=True):
-            if type(series.dtype) is not kind or series.n_chunks() != 1:
+            if type(series.dtype) is not kind or series.n_chunks() != 1 or "\0" in series.name:
                 return None
             array = series.to_arrow(compat_level=_PLAIN)
             if rows is None:

@@ -32,6 +32,11 @@ def day_or(n: int, first: date = date(2000, 1, 1), other: float | None = None) -
 
 
 @udf
+def shouted(text: str) -> str:
+    return text.upper() + "!"
+
+
+@udf
 def factorial(n: int) -> int:
     return 1 if n <= 1 else n * factorial(n - 1)
 
@@ -220,3 +225,13 @@ def test_several_outputs_under_one_name_are_a_struct():
 def test_one_argument_is_not_called_several() -> None:
     with pytest.raises(WrongArguments, match=r"two\(a\) takes 1 argument, not 2"):
         two("dep", "arr")
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_column_may_have_a_zero_byte_in_its_name(chunks: int):
+    names = {"dep\0delay": [10.0, 5.0], "arr": [4.0, 6.0], "te\0xt": ["a", "b" * 40]}
+    frame = pl.concat([pl.DataFrame(names)] * chunks, rechunk=False)
+    made = frame.select(gained.expr("dep\0delay", "arr"), up=shouted.expr("te\0xt"))
+    assert made.rows() == [(6.0, "A!"), (0.0, "B" * 40 + "!")] * chunks
+    streamed = flare.from_frame(frame).with_columns(g=gained("dep\0delay", "arr"), up=shouted("te\0xt")).collect()
+    assert streamed.select("g", "up").rows() == made.rows()
