@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -228,7 +229,23 @@ def _config(value: Any) -> dict[str, Any]:
         msgspec.json.encode(found)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"it is not JSON: {error}") from None
+    if (place := _endless(found)) is not None:
+        raise ValueError(f"`{place}` is NaN or infinity, which JSON cannot say; write it as text, or leave it out")
     return found
+
+
+def _endless(value: Any, place: str = "") -> str | None:
+    """Return where a config holds a number that JSON has no word for, and would be null to the plugin."""
+    match value:
+        case float():
+            return None if math.isfinite(value) else place
+        case Mapping():
+            inside = ((f"{place}.{name}" if place else str(name), item) for name, item in value.items())
+        case list() | tuple():
+            inside = ((f"{place}[{number}]", item) for number, item in enumerate(value))
+        case _:
+            return None
+    return next((found for name, item in inside if (found := _endless(item, name)) is not None), None)
 
 
 def _digest(value: Any) -> str:

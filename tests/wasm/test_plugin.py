@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import polars as pl
 import pytest
 from wasmtime import wat2wasm
 
+import dataflare_nb as flare
 from dataflare_nb.errors import WasmConfiguration, WasmError, WasmPluginLoad
 from dataflare_nb.wasm import Plugin, PluginType, SecurityPolicy, WasmPluginConfig
 
@@ -191,6 +193,18 @@ def test_what_python_may_write_for_a_field_is_taken():
     assert config.limits.memory == 1 << 20
     with pytest.raises(WasmConfiguration, match=r"`config`: it is not JSON: Encoding objects of type object"):
         WasmPluginConfig(**{**GOOD, "config": {"a": object()}})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_cannot_say_is_refused_in_a_config(number: float):
+    config = {"a": [1, 2.5, {"most": (number,)}]}
+    said = r"`config`: `a\[2\]\.most\[0\]` is NaN or infinity, which JSON cannot say"
+    with pytest.raises(WasmConfiguration, match=said):
+        WasmPluginConfig(**{**GOOD, "config": config})  # type: ignore[arg-type]
+    with pytest.raises(WasmConfiguration, match=said):
+        WasmPluginConfig.load({**GOOD, "config": config})
+    with pytest.raises(WasmConfiguration, match=r"`to\[0\]\.lat` is NaN or infinity"):
+        flare.wasm.bundled_plugin("haversine", to=[{"lat": number}])
 
 
 @pytest.mark.parametrize(
