@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WasmConfiguration, WasmPluginLoad, listing, nearest
+from ..signature import held
 from .plugin import Plugin
 
 
+@held
 def bundled_plugin(name: str, /, **settings: Any) -> Plugin:
     """Load a plugin that is shipped in the wheel, or lies in `plugins/` of a source tree, with settings of your own.
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
 
 from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest, shown
+from ..signature import public
 from ..types import Clock
 from .abi import DOORS, FUNCTIONS, PluginType
 from .figures import Figures, PluginStats
@@ -79,6 +80,7 @@ class Health:
         return self.state == "healthy"
 
 
+@public
 class WasmComponentManager:
     """Components by name. Safe from any thread; a `with` block unregisters them all.
 

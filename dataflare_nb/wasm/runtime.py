@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from ..errors import WasmConfiguration, WasmError, WasmInterrupted, WasmRuntimeError, listing, nearest
+from ..signature import public
 from ..types import Clock
 from . import json_rows
 from .abi import CALLABLE, FUNCTIONS, PluginType
@@ -31,6 +32,7 @@ Output: TypeAlias = Literal["json", "frame"]
 _ALONE = (PluginType.SOURCE, PluginType.DESTINATION)
 
 
+@public
 class WasmRuntime:
     """A place for plugins that are called by hand. Safe from any thread; a `with` block unloads them all.
 
@@ -181,8 +183,6 @@ class Loaded:
                 f"`{function}` cannot be called; a plugin has {listing(CALLABLE)}.{nearest(str(function), CALLABLE)}",
                 plugin=self.plugin.name,
             )
-        if output not in (None, "json", "frame"):
-            raise WasmRuntimeError(f"output={output!r} is not 'json' or 'frame'", plugin=self.plugin.name)
         if self._closed:
             raise WasmRuntimeError("it was unloaded", plugin=self.plugin.name)
         if function == "plugin_init" and not self._session.computes:

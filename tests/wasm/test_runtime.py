@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 import dataflare_nb as flare
+from dataflare_nb.errors import BadOption
 from dataflare_nb.wasm import (
     WasmComponentConfig,
     WasmComponentManager,
@@ -115,6 +117,39 @@ def test_arguments_that_are_none_are_refused_in_words(args: Any):
                     runtime.call_function(guest, "plugin_init", args)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda runtime, _: runtime.call_function([], "process_data"), r"call_function at .*: plugin_id=\[\]; it is a"),
+        (lambda runtime, _: runtime.call_function({}, "process_data"), r"call_function at .*: plugin_id=\{\}; it is a"),
+        (lambda runtime, _: runtime.call_function("x", []), r"call_function at .*: function=\[\]; it is a str"),
+        (
+            lambda runtime, _: runtime.call_function("x", "process_data", output=1),
+            "call_function at .*: output=1; it is 'json' or 'frame'",
+        ),
+        (lambda runtime, _: runtime.call_function("x"), "missing a required argument: 'function'"),
+        (lambda runtime, _: runtime.unload_plugin(None), "unload_plugin at .*: plugin_id=None; it is a str"),
+        (lambda runtime, _: runtime.stats([]), r"stats at .*: plugin_id=\[\]; it is a str or None"),
+        (lambda runtime, _: runtime.load_plugin(), "load_plugin at .*: missing a required argument: 'config'"),
+        (lambda _, manager: manager.call([]), r"call at .*: name=\[\]; it is a str"),
+        (lambda _, manager: manager.component(3), "component at .*: name=3; it is a str"),
+        (lambda _, manager: manager.health({}), r"health at .*: name=\{\}; it is a str or None"),
+        (lambda _, manager: manager.get_stats({}), r"get_stats at .*: name=\{\}; it is a str or None"),
+        (lambda _, manager: manager.unregister_component(names=3), "has no option `names`; it has name. Did you mean"),
+        (lambda *_: flare.wasm.bundled_plugin(3), "bundled_plugin at .*: name=3; it is a str"),
+        (lambda *_: flare.wasm.bundled_plugin(), "bundled_plugin at .*: missing a required argument: 'name'"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_named_at_its_line(call: Callable[..., Any], said: str):
+    with (
+        WasmRuntime() as runtime,
+        WasmComponentManager() as manager,
+        pytest.raises(flare.DataflareError, match=said) as told,
+    ):
+        call(runtime, manager)
+    assert "test_runtime.py, line" in str(told.value)
+
+
 def test_plugin_cleanup_ends_the_instance():
     with WasmRuntime() as runtime:
         source = runtime.load_plugin(numbers(rows="2"))
@@ -151,7 +186,7 @@ def test_what_cannot_be_called_is_said():
             runtime.call_function(parrot, "proces_data", [])
         with pytest.raises(WasmRuntimeError, match="it does not export `filter_data`; it is a Processor"):
             runtime.call_function(parrot, "filter_data", [])
-        with pytest.raises(WasmRuntimeError, match="output='table' is not 'json' or 'frame'"):
+        with pytest.raises(BadOption, match=r"call_function at .*: output='table'; it is 'json' or 'frame' or None"):
             runtime.call_function(parrot, "process_data", [], output="table")  # type: ignore[arg-type]
         with pytest.raises(WasmRuntimeError, match="its arguments are not JSON"):
             runtime.call_function(parrot, "process_data", [object()])
