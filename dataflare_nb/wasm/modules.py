@@ -30,6 +30,8 @@ SECONDS, SECONDS_PER_MIB = 20.0, 15.0
 COMPILER_MEMORY = 1 << 30
 _HELD_BYTES = 64 << 20
 _MOST_NAME = 256
+_NOT_STARTED = (126, 127)
+"""What a program is said to have ended with that could not be run, or not find its libraries."""
 
 
 class ModuleCache:
@@ -133,7 +135,7 @@ def _compiled_in_a_child(library: str, module: bytes, metered: bool, plugin: str
             input=module,
             capture_output=True,
             timeout=seconds,
-            env={},
+            env=_loader(),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -142,6 +144,9 @@ def _compiled_in_a_child(library: str, module: bytes, metered: bool, plugin: str
         ) from None
     except OSError as error:
         raise WasmPluginLoad(f"the compiler cannot be started: {error}", plugin=plugin) from None
+    if ended.returncode in _NOT_STARTED:
+        said = tame(ended.stderr.decode(errors="replace").strip().partition("\n")[0])
+        raise WasmPluginLoad(f"the compiler cannot be started by {sys.executable}: {said}", plugin=plugin)
     if ended.returncode or not ended.stdout:
         raise WasmPluginLoad(
             f"the compiler gave up on the module (exit code {ended.returncode}), probably since it needs more than "
@@ -152,6 +157,11 @@ def _compiled_in_a_child(library: str, module: bytes, metered: bool, plugin: str
     if kind:
         raise WasmPluginLoad(f"the module does not compile: {answer.decode(errors='replace')}", plugin=plugin)
     return answer
+
+
+def _loader() -> dict[str, str]:
+    """Return what of the environment a compiler's process may know: where an interpreter may have its own library."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
 
 
 def _library() -> str | None:

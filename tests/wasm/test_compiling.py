@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,25 @@ def one_file(disk: CodeCache) -> Path:
 
 
 # ---- the compiler ----
+
+
+def test_the_compiler_finds_the_library_of_an_interpreter_and_knows_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        '[ "$LD_LIBRARY_PATH" = /opt/lib ] || { echo "libpython3.so: cannot open" >&2; exit 127; }\n'
+        f'[ -z "$TOKEN" ] || exit 3\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("TOKEN", "secret")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
+    assert works(fresh(None).compile(METERED, MODULE, plugin="p"))
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    with pytest.raises(WasmPluginLoad, match=rf"cannot be started by {python}: libpython3.so: cannot open"):
+        fresh(None).compile(METERED, MODULE, plugin="p")
 
 
 @pytest.mark.parametrize("engine", [METERED, unmetered()], ids=["metered", "unmetered"])
