@@ -58,7 +58,8 @@ def _add_making(plugins: Any, command: Command) -> None:
         _build,
         "compile plugins and write their sums",
         "Compile the sources in src/ to the module, and write its sha256 and the compiler into plugin.json. The same "
-        "sources and the same compiler give the same bytes.",
+        "sources and the same compiler give the same bytes. Build only sources that you trust: those of Python are "
+        "run, as is an AssemblyScript compiler in the plugin's folder, and others may read your files.",
         _EXITS,
     )
     _add_paths(build)
