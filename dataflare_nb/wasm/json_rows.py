@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +16,9 @@ from .layout import way_out
 
 _DIGITS = {"ms": "3", "us": "6", "ns": "9"}
 _FIELD = "f{}"
-_PLACE, _UNFOLDED = 8, 4
-"""Bytes of a value that is left out, and how many times a guest's memory its rows may take when they are read."""
+_PLACE, _VALUE, _UNFOLDED = 8, 64, 4
+"""Bytes of a value that is left out, those that one becomes in Python with what holds it, and how many times a guest's
+memory its answer may take when it is read."""
 
 
 def written(frame: pl.DataFrame) -> bytes:
@@ -47,7 +49,13 @@ def read(data: bytes, schema: pl.Schema | None, *, budget: int) -> pl.DataFrame:
     `budget` are the bytes a guest may have; what it leaves out of its rows takes room too, once it is read.
     """
     if schema is None:
-        return untyped(decoded(data))
+        rows = decoded(data, budget=budget)
+        if isinstance(rows, list) and _unfolded(rows) * _PLACE > _UNFOLDED * budget:
+            raise WasmBadOutput(
+                f"the returned JSON has {len(rows)} rows whose names differ so much that as columns they are far more "
+                f"than fits into its {budget} bytes; give all rows the same names, or raise max_memory"
+            )
+        return untyped(rows)
     objects, places = data.count(b"{"), sum(map(_places, schema.dtypes()))
     if objects * places * _PLACE > _UNFOLDED * budget:
         raise WasmBadOutput(
@@ -78,8 +86,16 @@ def read_mask(data: bytes) -> pl.DataFrame:
         raise WasmBadOutput(f"the returned JSON is no array of true and false: {error}") from error
 
 
-def decoded(data: bytes) -> Any:
-    """Return any JSON value."""
+def decoded(data: bytes, *, budget: int) -> Any:
+    """Return any JSON value, if what it becomes is in proportion to the `budget`, the bytes a guest may have."""
+    # Marks inside of texts count as well, until there are so many that it is worth while to look.
+    if _marks(data) * _VALUE > _UNFOLDED * budget and (values := _marks(_TEXT.sub(b"", data))) * _VALUE > (
+        _UNFOLDED * budget
+    ):
+        raise WasmBadOutput(
+            f"the returned JSON has some {values} values, far more than fit into its {budget} bytes; raise max_memory, "
+            "or answer in smaller batches"
+        )
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -98,6 +114,32 @@ def untyped(rows: Any) -> pl.DataFrame:
         raise WasmBadOutput(f"JSON rows do not make columns: {_first_line(error)}") from error
 
 
+def _marks(data: bytes) -> int:
+    """Return at most how many values there are: each but the first follows one of these."""
+    return sum(map(data.count, (b",", b"[", b"{", b":")))
+
+
+def _unfolded(rows: list[Any]) -> int:
+    """Return how many places rows take as columns, where each has all names that any of them has."""
+    places = 0
+    waiting = [(len(rows), rows)]
+    while waiting:
+        height, values = waiting.pop()
+        fields: dict[str, list[Any]] = {}
+        for value in values:
+            for name, item in value.items() if isinstance(value, dict) else ():
+                fields.setdefault(name, []).append(item)
+        places += height * len(fields)
+        for items in fields.values():
+            while inner := [item for item in items if isinstance(item, list)]:
+                items = [each for item in inner for each in item] + [item for item in items if isinstance(item, dict)]
+            objects = [item for item in items if isinstance(item, dict)]
+            if objects:
+                waiting.append((max(height, len(items)), objects))
+    return places
+
+
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _mask = msgspec.json.Decoder(list[bool | None])
 
 

@@ -281,7 +281,7 @@ class Loaded:
             frame = session.answer(guest, address, function, call, untyped=True)
             return frame if as_frame else self._rows(frame, function)
         data = session.raw(guest, address, call)[1]
-        return json_rows.decoded(data) if kind == JSON else data
+        return session.json_of(data, guest) if kind == JSON else data
 
     def _aggregate(self, args: Any, as_frame: bool) -> Any:
         """Return the value over all rows, as one row."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import polars as pl
 
 from ..errors import WasmBadOutput, WasmConfiguration, WasmError, WasmMemoryLimit, WasmPluginLoad
+from . import json_rows
 from .abi import ABI_VERSION, KNOWN, PluginType, required
 from .figures import Call, Figures
 from .formats import KNOWN as FORMATS
@@ -215,6 +216,10 @@ class Session:
         kind, data = self._read(lambda: Reader(guest.memory, budget=guest.limits.memory).raw(address))
         call.bytes_out += len(data)
         return kind, data
+
+    def json_of(self, data: bytes, guest: Guest) -> Any:
+        """Return what a guest answered in JSON."""
+        return self._read(lambda: json_rows.decoded(data, budget=guest.limits.memory))
 
     def kind(self, guest: Guest, address: int) -> int:
         """Return the format of an answer."""

@@ -15,6 +15,7 @@ import pytest
 import dataflare_nb as flare
 from dataflare_nb.errors import BadOption
 from dataflare_nb.wasm import (
+    WasmBadOutput,
     WasmComponentConfig,
     WasmComponentManager,
     WasmComponentType,
@@ -175,6 +176,36 @@ def test_cleaning_up_is_asked_of_an_instance_of_ones_own():
         for _ in range(3):
             runtime.call_function(name, "write_data", pl.DataFrame({"x": [1]}))
         assert runtime.call_function(name, "plugin_cleanup") == 3
+
+
+SMALL = plugin(ANY_ECHO, extra=FORMAT, formats=1, name="small", policy={"max_memory": "2MiB"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "output"),
+    [
+        ([[]] * 300_000, "json"),
+        ([{"x": [{}] * 300_000}], "frame"),
+        ([{f"name{i}": 1} for i in range(3_000)], "frame"),
+        ([{"x": {"y": {f"name{i}": 1}}} for i in range(3_000)], "frame"),
+        ([{"x": [[{f"name{i}": 1} for i in range(3_000)], None]}], "frame"),
+    ],
+    ids=["lists of nothing", "objects of nothing", "many names", "many names inside", "many names in lists"],
+)
+def test_what_an_answer_in_json_takes_is_in_proportion_to_max_memory(rows: Any, output: Any):
+    with WasmRuntime() as runtime:
+        small = runtime.load_plugin(SMALL)
+        with pytest.raises(WasmBadOutput, match=r"small: the returned JSON has .* far more than fits? into its 2097"):
+            runtime.call_function(small, "process_data", rows, output=output)
+
+
+def test_an_answer_in_json_that_is_mostly_text_is_read_whatever_the_text_says():
+    rows = [{"text": '[{"a": 1}, "\\\\"], ' * 10_000}, {"text": "x,"}]
+    with WasmRuntime() as runtime:
+        small = runtime.load_plugin(SMALL)
+        assert runtime.call_function(small, "process_data", rows) == rows
+        wide = [{"a": n, "b": {"c": [n], "d": None}} for n in range(10_000)]
+        assert runtime.call_function(small, "process_data", wide, output="frame").height == 10_000
 
 
 def test_what_cannot_be_called_is_said():
