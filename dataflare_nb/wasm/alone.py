@@ -81,20 +81,21 @@ class Alone:
 
     def use(self, work: Callable[[Guest, Call], T]) -> T:
         """Do something with the instance, its time just started."""
-        with self._lock, self.session.figures.call() as call:
+        with self._lock:
             guest = self._guest
             if guest is None:
                 raise WasmRuntimeError(
                     "its instance is gone, after an error or a close; start another", plugin=self.session.plugin.name
                 )
-            try:
-                guest.arm()
-                return work(guest, call)
-            except GuestError:
-                raise
-            except BaseException as error:
-                self._leave(type(error), error, error.__traceback__)
-                raise
+            with self.session.figures.call() as call:
+                try:
+                    guest.arm()
+                    return work(guest, call)
+                except GuestError:
+                    raise
+                except BaseException as error:
+                    self._leave(type(error), error, error.__traceback__)
+                    raise
 
     def close(self) -> None:
         """Let the plugin clean up and free the instance. May be called twice."""

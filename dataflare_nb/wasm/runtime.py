@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
 
@@ -139,8 +140,16 @@ class WasmRuntime:
         return f"WasmRuntime({', '.join(f'{name}: {status}' for name, status in self.status.items())})"
 
 
+class _Anew(Exception):  # noqa: N818 - tells a call to begin again
+    """The plugin was started anew before the call had its instance."""
+
+
 class Loaded:
-    """One plugin in a runtime."""
+    """One plugin in a runtime.
+
+    `plugin_init` puts another session in the place of the one at hand; calls that are under way finish in theirs, and
+    the last of them closes it.
+    """
 
     def __init__(self, plugin: Plugin, *, clock: Clock | None = None, seed: int | None = None) -> None:
         self.plugin = plugin
@@ -150,32 +159,41 @@ class Loaded:
         self._closed = False
         self._alone: Alone | None = None
         self._session = self._started(plugin)
+        self._lent: dict[Session, int] = {}
 
     @property
     def stats(self) -> PluginStats:
         """What the plugin has done, under all the configs it was started with."""
-        return self._session.figures.read() + self._before
+        with self._lock:
+            stats = self._before
+            for session in {self._session, *self._lent}:
+                stats = session.figures.read() + stats
+            return stats
 
     @property
     def status(self) -> Status:
         """ready, busy, failed if the last call did, or closed."""
         if self._closed:
             return "closed"
-        if self._session.figures.running:
+        with self._lock:
+            known = (self._session, *self._lent)
+        if any(session.figures.running for session in known):
             return "busy"
         return "failed" if self.stats.failures_in_a_row else "ready"
 
     def alive(self) -> None:
         """Start an instance, or raise what keeps it from starting."""
-        self._session.start()
+        with self._lending() as session:
+            session.start()
 
     def call(self, function: str, args: Any, output: Output | None) -> Any:
         """Call one of the exports of the seed."""
         try:
-            return self._called(function, args, output)
+            while True:
+                with suppress(_Anew):
+                    return self._called(function, args, output)
         except WasmInterrupted:
-            told = "it was unloaded, or started anew by plugin_init, while it was called"
-            raise WasmInterrupted(told, plugin=self.plugin.name) from None
+            raise WasmInterrupted("it was unloaded while it was called", plugin=self.plugin.name) from None
 
     def _called(self, function: str, args: Any, output: Output | None) -> Any:
         if function not in CALLABLE:
@@ -187,31 +205,38 @@ class Loaded:
             raise WasmRuntimeError("it was unloaded", plugin=self.plugin.name)
         if function == "plugin_init" and not self._session.computes:
             return self._initialize(args)
-        if not self._session.exports(function):
+        with self._lending() as session:
+            return self._worked(session, function, args, output)
+
+    def _worked(self, session: Session, function: str, args: Any, output: Output | None) -> Any:
+        if not session.exports(function):
             raise WasmRuntimeError(
                 f"it does not export `{function}`; it is a {self.plugin.config.type.value}, which has "
                 f"`{FUNCTIONS[self.plugin.config.type]}`",
                 plugin=self.plugin.name,
             )
         if function == "plugin_cleanup":
-            return self._use(lambda guest, call: self._session.checked(guest, guest.call(function), call), last=True)
+            return self._use(session, lambda guest, call: session.checked(guest, guest.call(function), call), last=True)
         as_frame = output == "frame" if output is not None else isinstance(args, pl.DataFrame)
-        if self._session.computes:
-            answer = self._session.call(self._frame(args))
+        if session.computes:
+            answer = session.call(self._frame(args))
             return answer if as_frame else self._rows(answer, function)
         if function == FUNCTIONS[PluginType.SOURCE]:
-            return self._use(lambda guest, call: self._read(guest, call, as_frame))
+            return self._use(session, lambda guest, call: self._read(session, guest, call, as_frame))
         if function == FUNCTIONS[PluginType.AGGREGATOR]:
-            return self._aggregate(args, as_frame)
-        return self._work(function, args, as_frame)
+            return self._aggregate(session, args, as_frame)
+        return self._work(session, function, args, as_frame)
 
     def close(self) -> None:
         """Free the plugin. May be called twice."""
         self._closed = True
-        alone, self._alone = self._alone, None
+        with self._lock:
+            alone, self._alone = self._alone, None
+            others = [session for session in self._lent if session is not self._session]
         if alone is not None and not self._session.figures.running:
             alone.close()
-        self._session.close()
+        for session in (self._session, *others):
+            session.close()
 
     def _started(self, plugin: Plugin) -> Session:
         host = HostFunctions(plugin.name, clock=self._clock, seed=self._seed)
@@ -223,6 +248,27 @@ class Loaded:
             raise
         return session
 
+    @contextmanager
+    def _lending(self) -> Iterator[Session]:
+        with self._lock:
+            session = self._session
+            self._lent[session] = self._lent.get(session, 0) + 1
+        try:
+            yield session
+        finally:
+            self._give_back(session)
+
+    def _give_back(self, session: Session) -> None:
+        with self._lock:
+            self._lent[session] -= 1
+            if self._lent[session]:
+                return
+            del self._lent[session]
+            if session is self._session:
+                return
+            self._before = session.figures.read() + self._before
+        session.close()
+
     def _initialize(self, args: Any) -> int:
         """Start the plugin anew with another config; the old one stays if that fails."""
         values = list(args) if isinstance(args, Sequence) else [args]
@@ -232,31 +278,45 @@ class Loaded:
         session = self._started(self.plugin.with_config(config))
         with self._lock:
             old, alone = self._session, self._alone
-            self._before = self.stats
+            self._lent[old] = self._lent.get(old, 0) + 1
             self._session, self._alone, self.plugin = session, None, session.plugin
-        if alone is not None:
-            alone.close()
-        old.close()
+        try:
+            if alone is not None:
+                alone.close()
+        finally:
+            self._give_back(old)
         return 0
 
-    def _use(self, work: Callable[[Guest, Call], Any], *, last: bool = False) -> Any:
+    def _use(self, session: Session, work: Callable[[Guest, Call], Any], *, last: bool = False) -> Any:
         """Work in the one instance of a Source or Destination, or in any of another plugin; `last` lets it go then."""
-        session = self._session
         if self.plugin.config.type not in _ALONE and not last:
             with session.figures.call() as call, session.pool.guest() as guest:
                 return work(guest, call)
         with self._lock:
-            if self._alone is None or not self._alone.alive or self._alone.session is not session:
+            if session is not self._session:
+                raise _Anew
+            if self._alone is None or not self._alone.alive:
                 self._alone = Alone(session)
             alone = self._alone
-        done = alone.use(work)
+        begun = False
+
+        def begin(guest: Guest, call: Call) -> Any:
+            nonlocal begun
+            begun = True
+            return work(guest, call)
+
+        try:
+            done = alone.use(begin)
+        except WasmRuntimeError:
+            if begun or session is self._session:
+                raise
+            raise _Anew from None
         if last:
             alone.let_go()
         return done
 
-    def _work(self, function: str, args: Any, as_frame: bool) -> Any:
-        session = self._session
-        package = None if self._as_json(args) else session.packed(self._frame(args))
+    def _work(self, session: Session, function: str, args: Any, as_frame: bool) -> Any:
+        package = None if self._as_json(session, args) else session.packed(self._frame(args))
         height = len(args)
 
         def work(guest: Guest, call: Call) -> Any:
@@ -264,18 +324,17 @@ class Loaded:
                 answer = session.call_json(guest, self._encoded(args), function, call, rows=height)
             else:
                 answer = session.hand_over(guest, package, function, call, rows=height)
-            return self._answer(guest, answer, function, call, as_frame) if answer else None
+            return self._answer(session, guest, answer, function, call, as_frame) if answer else None
 
-        return self._use(work)
+        return self._use(session, work)
 
-    def _read(self, guest: Guest, call: Call, as_frame: bool) -> Any:
+    def _read(self, session: Session, guest: Guest, call: Call, as_frame: bool) -> Any:
         guest.call("df_reset")
-        answer = self._session.checked(guest, guest.call("read_data"), call)
-        return self._answer(guest, answer, "read_data", call, as_frame) if answer else None
+        answer = session.checked(guest, guest.call("read_data"), call)
+        return self._answer(session, guest, answer, "read_data", call, as_frame) if answer else None
 
-    def _answer(self, guest: Guest, address: int, function: str, call: Call, as_frame: bool) -> Any:
+    def _answer(self, session: Session, guest: Guest, address: int, function: str, call: Call, as_frame: bool) -> Any:
         """Return the answer as a frame, as JSON, or as the bytes it is."""
-        session = self._session
         kind = session.kind(guest, address)
         if kind in (ARROW_C, ARROW_IPC) or (kind == JSON and as_frame):
             frame = session.answer(guest, address, function, call, untyped=True)
@@ -283,19 +342,19 @@ class Loaded:
         data = session.raw(guest, address, call)[1]
         return session.json_of(data, guest) if kind == JSON else data
 
-    def _aggregate(self, args: Any, as_frame: bool) -> Any:
+    def _aggregate(self, session: Session, args: Any, as_frame: bool) -> Any:
         """Return the value over all rows, as one row."""
         frame = self._frame(args)
         if not frame.height:
             raise WasmRuntimeError("there are no rows to aggregate", plugin=self.plugin.name)
         grouped = frame.with_columns(pl.lit(0, pl.UInt32).alias(GROUP))
-        answer = self._session.call(grouped, function="aggregate_data", groups=1, rows=1, declared=False)
-        if self._session.exports("df_final"):
-            answer = self._session.call(answer, function="df_final", rows=1)
+        answer = session.call(grouped, function="aggregate_data", groups=1, rows=1, declared=False)
+        if session.exports("df_final"):
+            answer = session.call(answer, function="df_final", rows=1)
         return answer if as_frame else self._rows(answer, "aggregate_data")
 
-    def _as_json(self, args: Any) -> bool:
-        return isinstance(args, Sequence) and bool(self._session.takes & TAKES_JSON)
+    def _as_json(self, session: Session, args: Any) -> bool:
+        return isinstance(args, Sequence) and bool(session.takes & TAKES_JSON)
 
     def _encoded(self, args: Any) -> bytes:
         try:

@@ -358,7 +358,60 @@ def test_unloading_ends_a_call_in_another_thread():
     thread.join(10)
     assert not thread.is_alive()
     assert isinstance(caught[0], WasmInterrupted)
-    assert "it was unloaded, or started anew by plugin_init, while it was called" in str(caught[0])
+    assert "it was unloaded while it was called" in str(caught[0])
+
+
+def test_plugin_init_lets_calls_in_other_threads_finish():
+    busy = """(local $i i64)
+        (loop $more
+          (local.set $i (i64.add (local.get $i) (i64.const 1)))
+          (br_if $more (i64.lt_u (local.get $i) (i64.const 400000000))))"""
+    takes = "(param $at i32) (param $n i32) (result i32)"
+    long = {"max_execution_time": "1h"}
+    slow = plugin(busy + ANY_ECHO, extra=FORMAT, formats=1, name="slow", exports=takes, policy=long)
+    answers: list[Any] = []
+    with WasmRuntime() as runtime:
+        runtime.load_plugin(slow)
+        thread = threading.Thread(target=lambda: answers.append(runtime.call_function("slow", "process_data", [1])))
+        thread.start()
+        deadline = time.monotonic() + 60
+        while runtime.status != {"slow": "busy"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        assert runtime.call_function("slow", "plugin_init", [{"a": 1}]) == 0
+        assert runtime.plugins["slow"].config.config == {"a": 1}
+        assert runtime.status == {"slow": "busy"}
+        thread.join(100)
+        assert answers == [[1]]
+        assert runtime.status == {"slow": "ready"}
+        assert runtime.call_function("slow", "process_data", [2]) == [2]
+        assert runtime.stats("slow").calls == 2
+
+
+def test_a_source_that_is_started_anew_again_and_again_is_read_without_an_error():
+    wrong: list[BaseException] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        try:
+            while not ended.is_set():
+                rows = runtime.call_function(source, "read_data")
+                assert rows is None or [row["n"] for row in rows] == [0, 1]
+        except BaseException as error:
+            wrong.append(error)
+
+    with WasmRuntime() as runtime:
+        source = runtime.load_plugin(numbers(rows="2"))
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(50):
+            runtime.call_function(source, "plugin_init", [{"rows": "2"}])
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+        assert wrong == []
+        assert runtime.stats(source).errors == 0
 
 
 # Components
