@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -228,7 +229,7 @@ class Graph:
     @staticmethod
     def json_schema() -> dict[str, Any]:
         """Return the JSON Schema (2020-12) of the document."""
-        schema = msgspec.json.schema(Document)
+        schema = _trimmed(msgspec.json.schema(Document))
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dataflare_nb graph", **schema}
 
     def __iter__(self) -> Iterator[AnyNode]:
@@ -240,6 +241,16 @@ class Graph:
 
 def _what(item: AnyNode) -> AnyNode:
     return msgspec.structs.replace(item, where="")
+
+
+def _trimmed(schema: Any) -> Any:
+    """Return a schema whose descriptions, which are docstrings, have no indent on any version of Python."""
+    if isinstance(schema, dict):
+        return {
+            name: inspect.cleandoc(part) if name == "description" and isinstance(part, str) else _trimmed(part)
+            for name, part in schema.items()
+        }
+    return [_trimmed(part) for part in schema] if isinstance(schema, list) else schema
 
 
 class _Version(msgspec.Struct):

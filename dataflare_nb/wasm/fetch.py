@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -118,15 +119,15 @@ class Fetcher:
         self, target: _Target, method: str, headers: dict[str, str], body: bytes, wanted: Callable[[], bool]
     ) -> tuple[http.client.HTTPResponse, Wire]:
         try:
-            wire = self._connected(target, wanted)
-            try:
+            with ExitStack() as opened:
+                wire = opened.enter_context(closing(self._connected(target, wanted)))
                 wire.sendall(target.spelled(method, headers, body) + body)
                 response = http.client.HTTPResponse(wire, method=method)  # type: ignore[arg-type]
+                # Closed before the wire: what is left of it on Python 3.13 complains when it is collected.
+                opened.enter_context(closing(response))
                 response.begin()
+                opened.pop_all()
                 return response, wire
-            except BaseException:
-                wire.close()
-                raise
         except GivenUp:
             raise FetchFailed(TIMED_OUT, f"{target.host} took too long") from None
         except ssl.SSLError as error:
