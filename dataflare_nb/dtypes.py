@@ -80,6 +80,37 @@ def write(dtype: pl.DataType) -> Any:
             raise GraphFormat(f"columns of type {dtype} cannot be written to a graph; cast them first")
 
 
+_UNITS = {"ms": "ms", "us": "μs", "ns": "ns"}
+_FIELDS = 3
+
+
+def short(dtype: Any) -> str:
+    """Return a type in a word, as people are told of it.
+
+    >>> short(pl.Datetime("us")), short(pl.List(pl.Datetime("ms", "UTC"))), short(pl.Struct({"a": pl.Int64()}))
+    ('Datetime[μs]', 'List[Datetime[ms, UTC]]', 'Struct[a: Int64]')
+    """
+    match dtype:
+        case pl.Datetime():
+            parts = [_UNITS[dtype.time_unit], *([dtype.time_zone] if dtype.time_zone else [])]
+        case pl.Duration():
+            parts = [_UNITS[dtype.time_unit]]
+        case pl.List():
+            parts = [short(dtype.inner)]
+        case pl.Array():
+            parts = [short(dtype.inner), str(dtype.size)]
+        case pl.Decimal():
+            parts = [str(dtype.precision), str(dtype.scale)]
+        case pl.Enum():
+            parts = [f"{len(dtype.categories)} words"]
+        case pl.Struct():
+            parts = [f"{field.name}: {short(field.dtype)}" for field in dtype.fields[:_FIELDS]]
+            parts += [f"{len(dtype.fields) - _FIELDS} more"] if len(dtype.fields) > _FIELDS else []
+        case _:
+            return str(dtype)
+    return f"{type(dtype).__name__}[{', '.join(parts)}]"
+
+
 def read(value: Any) -> pl.DataType:
     """Return the type that `write` wrote. Raises GraphFormat for what is none."""
     try:

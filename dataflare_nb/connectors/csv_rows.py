@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from .. import dtypes
+from ..dtypes import short
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
 from .csv_records import CsvRecords, Dialect, Record
@@ -49,7 +50,9 @@ class CsvRows(TextRows):
         self._dialect = Dialect(options.separator.encode(), options.quote_char.encode() if options.quote_char else None)
         for name, dtype in {**dtypes.from_json(options.schema or {}), **self._overrides}.items():
             if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object):
-                raise BadOption(f"read_csv: column `{name}` cannot be read as {dtype}; read it as String and convert")
+                raise BadOption(
+                    f"read_csv: column `{name}` cannot be read as {short(dtype)}; read it as String and convert"
+                )
 
     def schema(self, file: str) -> Schema:
         options = self._options

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import SourceError, WrongType
 from ..types import Batch, EndOfStream, Json, Schema
 from .options import Options, Resources
@@ -141,7 +142,7 @@ def _differences(found: Schema, wanted: Schema) -> list[str]:
     differences = [f"column `{name}` is missing" for name in wanted if name not in found]
     differences += [f"column `{name}` is new" for name in found if name not in wanted]
     differences += [
-        f"column `{name}` is {found[name]}, not {dtype}"
+        f"column `{name}` is {short(found[name])}, not {short(dtype)}"
         for name, dtype in wanted.items()
         if name in found and found[name] != dtype
     ]

@@ -7,6 +7,7 @@ from collections import deque
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import BadOption, SinkError, WrongType, listing, shown, user_line
 from ..types import Batch, Context, Json, Schema
 from .options import Options, Positive, Resources
@@ -99,7 +100,7 @@ class MemoryBuffer:
 
 
 def _columns(schema: Schema) -> str:
-    return listing([f"{name}: {dtype}" for name, dtype in schema.items()])
+    return listing([f"{name}: {short(dtype)}" for name, dtype in schema.items()])
 
 
 class MemoryOptions(Options, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from .. import dtypes
+from ..dtypes import short
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
 from .place import open_text, reading
@@ -39,7 +40,7 @@ class NdjsonRows(TextRows):
             inner = [d for d in _leaves(dtype) if d in _REFUSED or (dtype.is_nested() and d in _VIA_TEXT)]
             if inner:
                 raise BadOption(
-                    f"read_ndjson: column `{name}` cannot be read as {dtype}; read it as String and convert"
+                    f"read_ndjson: column `{name}` cannot be read as {short(dtype)}; read it as String and convert"
                 )
 
     def schema(self, file: str) -> Schema:

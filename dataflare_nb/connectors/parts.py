@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import SinkError
 from ..lazy import lazy
 from ..types import Batch, Schema
@@ -143,7 +144,7 @@ def arrow_table(frame: pl.DataFrame, schema: Any) -> Any:
 def require_writable(place: str, schema: Schema, *, text: bool, flat: bool) -> None:
     """Raise `SinkError` that names every column the format cannot hold."""
     bad = [
-        f"column `{name}` is {dtype}"
+        f"column `{name}` is {short(dtype)}"
         for name, dtype in schema.items()
         if (flat and (dtype.is_nested() or dtype == pl.Duration))
         or dtype == pl.Object

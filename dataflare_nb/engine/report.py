@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import BadOption, WrongType, shown
 from ..graph import Graph
 from ..types import FOREVER, NEVER
@@ -124,7 +125,7 @@ def _equals(name: str, dtype: pl.DataType, value: Any) -> pl.Expr:
         wanted = pl.col(name).eq_missing(pl.lit(value))
         pl.DataFrame(schema={name: dtype}).filter(wanted)
     except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
-        raise WrongType(f"key={shown(value)} cannot be a value of `{name}`, which is {dtype}") from None
+        raise WrongType(f"key={shown(value)} cannot be a value of `{name}`, which is {short(dtype)}") from None
     return wanted
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ..dtypes import short
 from ..errors import BadOption, JobStopped, UnknownStage, WrongType, listing, nearest, shown
 from ..graph import Graph, node
 from ..runtime.plan import Guest, Plan, guest
@@ -101,9 +102,9 @@ def _difference(before: Schema, after: Schema) -> str | None:
     """Say how a schema differs from another, None if it does not."""
     said = [
         *(f"it would lose `{name}`" for name in before if name not in after),
-        *(f"it would add `{name}` ({dtype})" for name, dtype in after.items() if name not in before),
+        *(f"it would add `{name}` ({short(dtype)})" for name, dtype in after.items() if name not in before),
         *(
-            f"`{name}` would be {after[name]} instead of {dtype}"
+            f"`{name}` would be {short(after[name])} instead of {short(dtype)}"
             for name, dtype in before.items()
             if name in after and after[name] != dtype
         ),

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from .. import dtypes
+from ..dtypes import short
 from ..errors import BadOption, GraphFormat, UnwindowedAggregate, WrongType, listing
 from ..expr import Expr, Setting, changes_height, expand, row_fault
 from ..types import Schema
@@ -175,7 +176,7 @@ def _refuse_unboolean(item: node.Filter, exprs: Sequence[pl.Expr], schema: Schem
                 single = stored.readable if gives_one(expr) else name
                 of = "" if gives_one(expr) else f" of `{stored.readable}`"
                 raise WrongType(
-                    f"{at(item)}: `{single}`{of} is {dtype}, and a filter needs Boolean; "
+                    f"{at(item)}: `{single}`{of} is {short(dtype)}, and a filter needs Boolean; "
                     f"compare it with something, such as `{single}{_comparison(dtype)}`"
                 )
 
@@ -189,7 +190,7 @@ def _require_kind(item: node.Explode | node.Unnest, schema: Schema, kinds: tuple
     for name in item.columns:
         if not isinstance(schema[name], kinds):
             raise WrongType(
-                f"{at(item)} takes {word} columns, and `{name}` is {schema[name]}; "
+                f"{at(item)} takes {word} columns, and `{name}` is {short(schema[name])}; "
                 f"{word} columns here: {listing(fitting)}"
             )
 
@@ -211,7 +212,7 @@ def _refuse_cast(item: node.Cast, types: Schema, schema: Schema) -> None:
             pl.Series([value]).cast(schema[name]).cast(dtype, strict=False)
         except pl.exceptions.PolarsError:
             raise WrongType(
-                f"{at(item)}: `{name}` is {schema[name]}, which cannot become {dtype}"
+                f"{at(item)}: `{name}` is {short(schema[name])}, which cannot become {short(dtype)}"
                 + (f". {parse_first(name, dtype)}" if schema[name] == pl.String and dtype in _TIMES else "")
             ) from None
 

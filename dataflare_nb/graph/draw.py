@@ -7,6 +7,7 @@ from html import escape
 
 import polars as pl
 
+from ..dtypes import short
 from ..types import Schema
 from .aggregation import holds
 from .graph import Graph
@@ -138,12 +139,7 @@ def _columns(schema: Schema, before: Schema) -> str:
 
 
 def _column(name: str, dtype: pl.DataType) -> str:
-    return f"{escape(name)}&nbsp;<i>{escape(_cut(_short(dtype)))}</i>"
-
-
-def _short(dtype: pl.DataType) -> str:
-    """Return a type without the words that go without saying: `Datetime(us, Europe/Berlin)`."""
-    return re.sub(r", time_zone=None|time_unit=|time_zone=|categories=|'", "", str(dtype))
+    return f"{escape(name)}&nbsp;<i>{escape(_cut(short(dtype)))}</i>"
 
 
 def _row(cells: tuple[str, ...], cell: str = "td") -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import BadOption, BadWindow, MissingEventTime, WrongType, listing, located
 from ..types import Schema
 from ..windows import Count, Cumulative, Global, Hopping, recheck
@@ -31,13 +32,14 @@ def event_time(item: node.EventTime, edge: Edge) -> Edge:
         case _ if dtype.is_integer():
             if item.unit is None:
                 raise WrongType(
-                    f"{at(item)}: `{item.column}` is {dtype}; say what it counts since 1970: "
+                    f"{at(item)}: `{item.column}` is {short(dtype)}; say what it counts since 1970: "
                     "unit='s', 'ms', 'us' or 'ns'"
                 )
             zone = item.time_zone
         case _:
             raise WrongType(
-                f"{at(item)}: `{item.column}` is {dtype}; event time is a Datetime, a Date, or an integer with unit=. "
+                f"{at(item)}: `{item.column}` is {short(dtype)}; "
+                "event time is a Datetime, a Date, or an integer with unit=. "
                 + (
                     f"{parse_first(item.column)}; in read_csv, try_parse_dates=True does it"
                     if dtype == pl.String
@@ -45,7 +47,7 @@ def event_time(item: node.EventTime, edge: Edge) -> Edge:
                 )
             )
     if item.unit is not None and not dtype.is_integer():
-        raise BadOption(f"{at(item)}: unit= is for integers; `{item.column}` is {dtype}")
+        raise BadOption(f"{at(item)}: unit= is for integers; `{item.column}` is {short(dtype)}")
     schema = Schema({**edge.schema, item.column: pl.Datetime("us", zone)})
     return replace(
         edge,
@@ -64,7 +66,9 @@ def key_by(item: node.KeyBy, edge: Edge) -> Edge:
         raise BadOption(f"{at(item)} names a key twice: {listing(keys)}")
     for key in keys:
         if schema[key].is_nested() or isinstance(schema[key], pl.Object):
-            raise WrongType(f"{at(item)}: `{key}` is {schema[key]}; a key is a plain value, unnest or hash it first")
+            raise WrongType(
+                f"{at(item)}: `{key}` is {short(schema[key])}; a key is a plain value, unnest or hash it first"
+            )
     return replace(edge, keys=keys, keys_lost="", sides={})
 
 

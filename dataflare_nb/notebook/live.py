@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import BadOption, UnknownColumn, WrongType, listing, nearest
 from ..graph.identity import identity
 from ..graph.node import is_named, split_ref
@@ -240,10 +241,10 @@ class Chart(Live):
         if not (_is_number(schema[self.x]) or schema[self.x].is_temporal()):
             times = [name for name, dtype in schema.items() if dtype.is_temporal()]
             raise WrongType(
-                f"x={self.x!r} is {schema[self.x]}; it is a number or a time, as {listing([*times, *numbers])}"
+                f"x={self.x!r} is {short(schema[self.x])}; it is a number or a time, as {listing([*times, *numbers])}"
             )
         if not _is_number(schema[self.y]):
-            raise WrongType(f"y={self.y!r} is {schema[self.y]}; it is a number, as {listing(numbers)}")
+            raise WrongType(f"y={self.y!r} is {short(schema[self.y])}; it is a number, as {listing(numbers)}")
         self.temporal = schema[self.x].is_temporal()
         # The identity of a point keeps its own name beside those of the picture.
         self._identity = {name: f"id_{name}" for name in identity}

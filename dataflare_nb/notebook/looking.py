@@ -44,10 +44,12 @@ def peeked(job: Job, stage: Stage, tag: str = "main") -> dict[str, Any]:
     title = stage.label if tag == "main" else f"{stage.label}.{tag}"
     found = table(rows)
     shown = len(found["rows"])
-    note = f"the newest {shown} of {rows.height} rows kept; summaries are of those" if rows.height > shown else ""
+    notes = [f"the newest {shown} of {rows.height} rows kept; summaries are of those"] if rows.height > shown else []
     if not rows.height:
-        note = "no rows yet" if tag == "main" else f"no {tag} rows yet"
-    return {"title": title, **found, "of": rows.height, "note": note}
+        notes = ["no rows yet" if tag == "main" else f"no {tag} rows yet"]
+    if hidden := found.pop("hidden"):
+        notes.append(f"the first {len(found['columns'])} of {len(found['columns']) + hidden:,} columns")
+    return {"title": title, **found, "of": rows.height, "note": "; ".join(notes)}
 
 
 def windows(job: Job, stage: Stage) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def windows(job: Job, stage: Stage) -> dict[str, Any]:
     report = job.explain_window(stage=stage.id)
     first = report.open.head(MOST_ROWS)
     found = table(first)
+    found.pop("hidden")
     waits = [report.waits(row) for row in first.iter_rows(named=True)]
     return {
         "title": f"{stage.label}: {report.window}",

@@ -8,6 +8,8 @@ from collections.abc import Hashable
 import polars as pl
 from polars.testing import assert_frame_equal
 
+from ..dtypes import short
+
 MOST_SHOWN, LONGEST_SHOWN = 8, 100
 
 
@@ -76,4 +78,4 @@ def _clipped(value: object) -> str:
 
 
 def _listed(frame: pl.DataFrame) -> str:
-    return ", ".join(f"{name}: {dtype}" for name, dtype in frame.schema.items()) or "none"
+    return ", ".join(f"{name}: {short(dtype)}" for name, dtype in frame.schema.items()) or "none"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WasmConfiguration, WasmPluginExecution
 
 
@@ -85,7 +86,8 @@ def fitted(udf: str, series: pl.Series, slot: Slot) -> pl.Series:
         return series
     if not accepts(slot.type, dtype):
         raise WasmConfiguration(
-            f"{udf}: column `{series.name}` is {dtype} and parameter `{slot}`; {advice(series.name, slot.type, dtype)}"
+            f"{udf}: column `{series.name}` is {short(dtype)} and parameter `{slot}`; "
+            + advice(series.name, slot.type, dtype)
         )
     try:
         if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
@@ -93,7 +95,8 @@ def fitted(udf: str, series: pl.Series, slot: Slot) -> pl.Series:
         return series.cast(kind.dtype).cast(kind.physical)
     except pl.exceptions.InvalidOperationError:
         raise WasmPluginExecution(
-            f"{udf}: column `{series.name}` ({dtype}) holds values that do not fit into {kind.dtype}, as `{slot}` needs"
+            f"{udf}: column `{series.name}` ({short(dtype)}) holds values that do not fit into {kind.dtype}, "
+            f"as `{slot}` needs"
         ) from None
 
 

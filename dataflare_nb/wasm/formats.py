@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WasmError, listing
 from . import ipc, json_rows
 from .inbound import Parcel, columns_of
@@ -86,4 +87,4 @@ def refusal(schema: pl.Schema, takes: int) -> WasmError:
         why = f"which goes to a plugin as Arrow IPC or JSON, and this one takes {taken}"
     else:
         why = "which cannot go to a WebAssembly stage"
-    return WasmError(f"column `{name}` is {dtype}, {why}; {way_out(name, dtype)}")
+    return WasmError(f"column `{name}` is {short(dtype)}, {why}; {way_out(name, dtype)}")

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WasmBadOutput, WasmError, listing
 from .ipc import plain, travels
 from .layout import way_out
@@ -28,7 +29,7 @@ def written(frame: pl.DataFrame) -> bytes:
     """
     for name, dtype in frame.schema.items():
         if not travels(dtype):
-            raise WasmError(f"column `{name}` is {dtype}, which JSON cannot hold; {way_out(name, dtype)}")
+            raise WasmError(f"column `{name}` is {short(dtype)}, which JSON cannot hold; {way_out(name, dtype)}")
     endless = [bad.any().alias(n) for n, t in frame.schema.items() if (bad := _endless(pl.col(n), t)) is not None]
     if endless:
         found = [name for name, bad in frame.select(endless).row(0, named=True).items() if bad]
@@ -74,7 +75,9 @@ def read(data: bytes, schema: pl.Schema | None, *, budget: int) -> pl.DataFrame:
             column = pl.Series(name, values, dtype=_wire(dtype), strict=True)
             columns.append(column.to_frame().select(_heard(pl.col(name), dtype).alias(name)).to_series())
         except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
-            raise WasmBadOutput(f"returned column `{name}` does not fit {dtype}: {_first_line(error)}") from error
+            raise WasmBadOutput(
+                f"returned column `{name}` does not fit {short(dtype)}: {_first_line(error)}"
+            ) from error
     return pl.DataFrame(columns) if columns else pl.DataFrame(height=len(rows))
 
 

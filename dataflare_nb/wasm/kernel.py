@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WasmPluginLoad
 from .anatomy import Malformed, sections
 from .columns import TYPES, Slot, accepts, advice
@@ -145,7 +146,7 @@ class Kernel:
             dtype = schema[column]
             if not accepts(slot.type, dtype):
                 way = advice(column, slot.type, dtype)
-                return f"`{column}`, a {dtype}, as `{slot}` of {self.facts.name}; {way}"
+                return f"`{column}`, a {short(dtype)}, as `{slot}` of {self.facts.name}; {way}"
         return None
 
     @staticmethod

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WasmError
 from ..lazy import lazy
 
@@ -102,7 +103,7 @@ def format_of(column: str, dtype: pl.DataType) -> str:
     """Return the Arrow format in which a column of that type goes to a guest as C data."""
     found = flat_format(dtype)
     if found is None:
-        raise WasmError(f"column `{column}` is {dtype}, which is not flat; {way_out(column, dtype)}")
+        raise WasmError(f"column `{column}` is {short(dtype)}, which is not flat; {way_out(column, dtype)}")
     return found
 
 

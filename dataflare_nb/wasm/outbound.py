@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WasmBadOutput, WasmConfiguration, listing
 from ..lazy import lazy
 from . import ipc, json_rows
@@ -207,4 +208,4 @@ def _refuse_name(name: str, dtype: object) -> None:
 
 
 def _shown(schema: pl.Schema) -> str:
-    return listing(f"{name}: {dtype}" for name, dtype in schema.items())
+    return listing(f"{name}: {short(dtype)}" for name, dtype in schema.items())

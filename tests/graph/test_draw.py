@@ -64,7 +64,7 @@ def test_a_side_output_is_drawn_at_the_end() -> None:
     text = "".join(page(HOURLY.late).text)
     assert "hourly.late" in text
     assert FIRST_CELL + "\n-> [late]" in text
-    assert "missed_start\xa0Datetime(us, America/New_York)" in text
+    assert "missed_start\xa0Datetime[μs, America/New_York]" in text
     both = FLIGHTS.filter(pl.col("dep_delay") > 0).union(FLIGHTS.filter(pl.col("dep_delay") < 0)).event_time("sched")
     assert both.invalid.draw().splitlines()[-2:] == ["   -> event time sched", "   -> [invalid]"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing.parametric import dataframes
 
+from dataflare_nb.dtypes import short
 from dataflare_nb.notebook.cells import LONGEST, MOST_BYTES, MOST_ROWS, table
 
 
@@ -28,13 +30,25 @@ from dataflare_nb.notebook.cells import LONGEST, MOST_BYTES, MOST_ROWS, table
         ([dt.date(2013, 1, 2)], pl.Date, "2013-01-02", "2013-01-02"),
         ([[1, 2], []], pl.List(pl.Int64), "0 to 2 items", "[]"),
         ([[1, 2]], pl.Array(pl.Int64, 2), "", "[1, 2]"),
-        ([{"a": 1}], pl.Struct({"a": pl.Int64}), "", "{'a': 1}"),
+        ([{"a": 1}], pl.Struct({"a": pl.Int64}), "", "{a: 1}"),
+        ([[["a", None]], None], pl.List(pl.List(pl.String)), "1 to 1 items, 1 null", None),
+        ([{"a": ["x", None], "t": dt.date(2013, 1, 2)}], None, "", "{a: ['x', null], t: 2013-01-02}"),
+        (
+            [dt.datetime(2013, 1, 2, 3), dt.datetime(2013, 1, 2, 4, 5)],
+            None,
+            "2013-01-02 03:00:00 to 04:05:00",
+            "2013-01-02 04:05:00",
+        ),
+        ([dt.timedelta(seconds=4.4)], None, "4s 400ms", "4s 400ms"),
+        ([dt.time(1, 2)], None, "01:02:00", "01:02:00"),
+        ([Decimal("1.50")], None, "1.50", "1.50"),
         ([b"\x00\xff"], pl.Binary, "", "00 ff"),
     ],
 )
 def test_a_column_says_what_is_in_it(values, dtype, summary, cell):
-    found = table(pl.DataFrame({"c": pl.Series(values, dtype=dtype)}))
-    assert found["columns"] == [{"name": "c", "dtype": str(pl.Series([], dtype=dtype).dtype), "summary": summary}]
+    column = pl.Series("c", values, dtype=dtype)
+    found = table(column.to_frame())
+    assert found["columns"] == [{"name": "c", "dtype": short(column.dtype), "summary": summary}]
     assert found["rows"][-1] == [cell]
 
 
@@ -54,14 +68,41 @@ def test_a_wide_frame_of_long_texts_fits_into_a_message():
     found = table(frame)
     assert 1 <= len(found["rows"]) < 50
     assert len(json.dumps(found)) < 1.5 * MOST_BYTES
-    assert len(found["columns"]) == 100
+    assert (len(found["columns"]), found["hidden"]) == (100, 300)
 
 
 def test_no_rows_are_a_table_too():
     assert table(pl.DataFrame(schema={"a": pl.Int64})) == {
         "columns": [{"name": "a", "dtype": "Int64", "summary": ""}],
         "rows": [],
+        "hidden": 0,
     }
+
+
+def test_a_time_of_no_calendar_is_shown_as_what_it_counts():
+    far = pl.Series("n", [2**62, None, 0])
+    frame = far.to_frame().select(
+        t=pl.col("n").cast(pl.Datetime("ms")),
+        d=pl.col("n").clip(upper_bound=2**31 - 1).cast(pl.Int32).cast(pl.Date),
+        inside=pl.struct(t=pl.col("n").cast(pl.Datetime("us", "UTC"))),
+    )
+    assert table(frame)["rows"] == [
+        [f"{2**62} ms since 1970", f"{2**31 - 1} days since 1970", f"{{t: {2**62} μs since 1970}}"],
+        [None, None, "{t: null}"],
+        ["1970-01-01 00:00:00", "1970-01-01", "{t: 1970-01-01 00:00:00+00:00}"],
+    ]
+
+
+def test_a_name_is_no_pattern():
+    assert table(pl.DataFrame({"^a.*$": [[1]], "a": [[2]], "": [["x"]]}))["rows"] == [["[1]", "[2]", "['x']"]]
+
+
+def test_nested_values_cost_what_is_shown_of_them(within):
+    deep = pl.DataFrame({"l": [[list(range(20_000))] * 500] * 4})
+    deep = deep.with_columns(s=pl.struct("l", t=pl.lit("y" * 3_000_000)))
+    with within(1.5):
+        found = table(deep)
+    assert all(len(cell) <= LONGEST for row in found["rows"] for cell in row)
 
 
 @given(dataframes(max_cols=4, max_size=20, excluded_dtypes=[pl.Object]), st.booleans())
