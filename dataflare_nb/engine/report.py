@@ -99,12 +99,29 @@ class WindowReport:
             return ""
         left = _utc(end) - _utc(self.watermark)
         if left > dt.timedelta(0):
-            return f"fires when the watermark has moved on by {left}"
+            return f"fires when the watermark has moved on by {_span(left)}"
         return "has fired, and is kept for late rows"
 
     def _wait(self, row: dict[str, Any]) -> str:
         told, waits = ", ".join(f"{name}={value}" for name, value in row.items()), self.waits(row)
         return f"{told}; {waits}" if waits else told
+
+
+def _span(time: dt.timedelta) -> str:
+    """Say a length of time as people do.
+
+    >>> _span(dt.timedelta(seconds=4, microseconds=416_141)), _span(dt.timedelta(minutes=30))
+    ('4.4 s', '30 min')
+    """
+    left = time.total_seconds()
+    for unit, size, most in (("ms", 1e-3, 1.0), ("s", 1.0, 60.0), ("min", 60.0, 3_600.0), ("h", 3_600.0, 86_400.0)):
+        if left < most * 0.9995:
+            return f"{_round(left / size)} {unit}"
+    return f"{_round(left / 86_400.0)} d"
+
+
+def _round(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0") if value < 9.95 else f"{value:.0f}"
 
 
 def _match(keys: Mapping[str, pl.DataType], key: Any) -> pl.Expr | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ..runtime.channel import ChannelStats
 from ..runtime.journal import LogLine
 from ..runtime.probe import NodeReading, Reading
@@ -35,6 +37,8 @@ NODE = (
 )
 EDGE = ("rows", "fill", "capacity", "refused")
 ENDED = ("finished", "failed", "stopped")
+UNEXPECTED = (Exception, pl.exceptions.PanicException)
+"""What may come of looking at any rows. A panic of Polars is no Exception."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import anywidget
 import traitlets
 
 from ..errors import JobTimeout, told
-from .change import EDGE, ENDED, NODE, Frame
+from .change import EDGE, ENDED, NODE, UNEXPECTED, Frame
 from .display import place, replace
 from .feed import Feed
 from .flow import HZ, Flow
@@ -229,7 +229,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
                 _begin_to_drain(job)
             else:
                 getattr(job, action)()
-        except Exception as failed:
+        except UNEXPECTED as failed:
             error = told(failed)
         with self._door:
             self._busy.discard(action)
@@ -247,7 +247,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         job = self._job()
         try:
             found = look(job) if job is not None else _nothing("the job has ended, and its rows are gone")
-        except Exception as error:
+        except UNEXPECTED as error:
             found = _nothing(told(error))
         self._say({"t": kind, "id": asked, **found})
 

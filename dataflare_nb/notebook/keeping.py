@@ -12,6 +12,8 @@ import polars as pl
 MOST_SERIES, BUCKETS = 8, 100
 """A series has four points for each bucket at most: the first, the last, the least and the greatest."""
 _LEAST = -1_000
+_FAR = 1e300
+"""Beyond this, the way from one end to the other is no number."""
 EXACT = 10_000
 """Points that a revision can still replace."""
 
@@ -74,7 +76,7 @@ class Points:
     @property
     def left_out(self) -> str:
         """Say which rows are not drawn, nothing if all are."""
-        said = [f"{self._blank:,} rows have no x or no y"] if self._blank else []
+        said = [f"{self._blank:,} rows have no x or no y to draw"] if self._blank else []
         said += [f"{self._beyond:,} rows are of more than {MOST_SERIES} series"] if self._beyond else []
         return " and ".join(said)
 
@@ -82,7 +84,7 @@ class Points:
         """Take rows with the columns series, x, y and those of the identity."""
         with self._lock:
             self._came += rows.height
-            fine = rows.filter(pl.col("x").is_finite() & pl.col("y").is_finite())
+            fine = rows.filter((pl.col("x").abs() <= _FAR) & (pl.col("y").abs() <= _FAR))
             self._blank += rows.height - fine.height
             for name in fine["series"].unique(maintain_order=True):
                 if name not in self._names and len(self._names) < MOST_SERIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-COLUMNS = 6
+COLUMNS = 5
 """Layers side by side; more go on below, in a band of their own."""
 _SWEEPS = 8
 _GAP = 0.45

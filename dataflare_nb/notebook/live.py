@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import uuid
 import weakref
@@ -12,24 +13,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import polars as pl
 
 from ..dtypes import short
-from ..errors import BadOption, UnknownColumn, WrongType, listing, nearest
+from ..errors import BadOption, UnknownColumn, WrongType, listing, nearest, told
 from ..graph.identity import identity
 from ..graph.node import is_named, split_ref
 from ..types import Schema
 from .cells import table
-from .change import ENDED
+from .change import ENDED, UNEXPECTED
 from .display import _kernel, _publish, _wait_a_while, static
 from .keeping import Newest, Points
-from .saved import chart_html, chart_png, chart_text, short_type, table_html, table_text
+from .saved import chart_html, chart_png, chart_text, table_html, table_text
 
 if TYPE_CHECKING:
     from ..engine import Job
     from ..engine.tap import Tap
     from .live_view import LiveView
 
+log = logging.getLogger("dataflare_nb")
+
 INTERVAL, _FULL = 0.25, 50_000
 """Seconds between two looks, and rows that are not let wait for one."""
 _MOST_TABLE, _LONGEST = 500, 80
+CALENDAR = (-62_000_000_000_000.0, 253_000_000_000_000.0)
+"""Milliseconds since 1970, with some room to the years 1 and 9999, beyond which nobody can draw."""
 _naming = threading.Lock()
 _named: weakref.WeakValueDictionary[str, Live] = weakref.WeakValueDictionary()
 _counted: dict[tuple[str, str], tuple[int, int]] = {}
@@ -44,6 +49,7 @@ class Live:
         self._places: list[str] = []
         self._views: list[LiveView] = []
         self._changed = self._over = False
+        self._fault = ""
         self._folding, self._adding = threading.Lock(), threading.Lock()
         self._added: list[pl.DataFrame] = []
         self._rows = 0
@@ -72,6 +78,12 @@ class Live:
 
     job: Job
 
+    def _note(self) -> str:
+        """Say which rows are not shown, and why, nothing if all are."""
+        missed = self._tap.missed if self._tap is not None else 0
+        said = [self._left_out(), f"{missed:,} rows came too fast to be looked at" if missed else ""]
+        return " and ".join(filter(None, [*said, f"no more is shown: {self._fault}" if self._fault else ""]))
+
     # What a kind of display says
 
     def _prepare(self, schema: Schema, identity: tuple[str, ...]) -> None:
@@ -79,6 +91,9 @@ class Live:
 
     def _keep(self, rows: pl.DataFrame) -> None:
         raise NotImplementedError
+
+    def _left_out(self) -> str:
+        return ""
 
     def document(self) -> tuple[dict[str, Any], bytes]:
         """Return what the page is told: words, and numbers as little-endian doubles."""
@@ -91,21 +106,26 @@ class Live:
     # The thread
 
     def _run(self) -> None:
-        while True:
-            ended = self.job.read().status in ENDED
-            self._fold()
-            if self._changed or ended:
-                self._changed = False
-                for view in list(self._views):
-                    view.show(last=ended)
+        try:
+            while not self._look():
+                pass
+        finally:
+            if self._tap is not None:
+                self.job.untap(self._tap)
+            self._over = True
+            self._freeze()
+
+    def _look(self) -> bool:
+        """Show what has come, wait for more, and tell whether that was all."""
+        ended = self.job.read().status in ENDED
+        self._fold()
+        if self._changed or ended:
+            self._changed = False
             for view in list(self._views):
-                view.beat()
-            if ended or self._closed.wait(INTERVAL):
-                break
-        if self._tap is not None:
-            self.job.untap(self._tap)
-        self._over = True
-        self._freeze()
+                view.show(last=ended)
+        for view in list(self._views):
+            view.beat()
+        return ended or bool(self._fault) or self._closed.wait(INTERVAL)
 
     def add(self, batch: pl.DataFrame) -> None:
         """Take rows of the stage. Many small batches are worked on as one, by whoever looks."""
@@ -121,8 +141,13 @@ class Live:
             with self._adding:
                 came, self._added, self._rows = self._added, [], 0
             came += self._tap.take() if self._tap is not None else []
-            if came:
-                self._keep(pl.concat(came))
+            if came and not self._fault:
+                try:
+                    self._keep(pl.concat(came))
+                except UNEXPECTED as error:
+                    # A display that cannot go on is no reason for the job to fail.
+                    self._fault = told(error).partition("\n")[0]
+                    log.warning("job %s: its %s shows no more: %s", self.job.name, self.kind, self._fault)
                 self._changed = True
 
     def close(self) -> None:
@@ -165,8 +190,9 @@ class Live:
 
     def _freeze(self) -> None:
         places, self._places = self._places, []
+        saved = self.saved() if places else ({}, {})
         for name in places:
-            _publish(*self.saved(), name, update=True)
+            _publish(*saved, name, update=True)
         # What took their place is there; models would be kept as long as the kernel.
         views, self._views = self._views, []
         for view in views:
@@ -200,17 +226,20 @@ class Table(Live):
 
     def document(self) -> tuple[dict[str, Any], bytes]:
         shown = table(self.rows(), self._most)
-        columns = [
-            {"name": each["name"], "dtype": short_type(dtype)}
-            for each, dtype in zip(shown["columns"], self._kept.rows().dtypes, strict=False)
-        ]
-        return {"columns": columns, "rows": shown["rows"], "came": self._kept.came, "title": self._title()}, b""
+        columns = [{"name": each["name"], "dtype": each["dtype"]} for each in shown["columns"]]
+        hidden = [f"the first {len(columns)} of {len(columns) + shown['hidden']:,} columns"] if shown["hidden"] else []
+        words = {
+            "came": self._kept.came,
+            "title": self._title(),
+            "note": "; ".join(filter(None, [*hidden, self._note()])),
+        }
+        return {"columns": columns, "rows": shown["rows"], **words}, b""
 
     def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
         rows = self.rows()
         return {
-            "text/plain": table_text(rows, self._title(), self._kept.came),
-            "text/html": table_html(rows, self._title(), self._kept.came),
+            "text/plain": table_text(rows, self._title(), self._kept.came, self._note()),
+            "text/html": table_html(rows, self._title(), self._kept.came, self._note()),
         }, {}
 
     def _title(self) -> str:
@@ -243,6 +272,8 @@ class Chart(Live):
             raise WrongType(
                 f"x={self.x!r} is {short(schema[self.x])}; it is a number or a time, as {listing([*times, *numbers])}"
             )
+        if self.by is not None and (schema[self.by].is_nested() or isinstance(schema[self.by], pl.Binary | pl.Object)):
+            raise WrongType(f"by={self.by!r} is {short(schema[self.by])}, of which no name of a line can be made")
         if not _is_number(schema[self.y]):
             raise WrongType(f"y={self.y!r} is {short(schema[self.y])}; it is a number, as {listing(numbers)}")
         self.temporal = schema[self.x].is_temporal()
@@ -257,10 +288,8 @@ class Chart(Live):
         own = {made: pl.col(name) for name, made in self._identity.items()}
         self._kept.add(rows.select(series=series, x=x, y=pl.col(self.y).cast(pl.Float64), **own))
 
-    def _note(self) -> str:
-        missed = self._tap.missed if self._tap is not None else 0
-        said = [self._kept.left_out, f"{missed:,} rows came too fast to be looked at" if missed else ""]
-        return " and ".join(filter(None, said))
+    def _left_out(self) -> str:
+        return self._kept.left_out
 
     @property
     def title(self) -> str:
@@ -299,13 +328,15 @@ def _milliseconds(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     match dtype:
         case pl.Date():
-            return column.cast(pl.Int32).cast(pl.Float64) * 86_400_000.0
+            ms = column.to_physical().cast(pl.Float64) * 86_400_000.0
         case pl.Time():
-            return column.cast(pl.Int64).cast(pl.Float64) / 1e6
+            ms = column.cast(pl.Int64).cast(pl.Float64) / 1e6
         case pl.Datetime() | pl.Duration():
-            return column.to_physical().cast(pl.Float64) / {"ms": 1.0, "us": 1e3, "ns": 1e6}[dtype.time_unit]
+            ms = column.to_physical().cast(pl.Float64) / {"ms": 1.0, "us": 1e3, "ns": 1e6}[dtype.time_unit]
         case _:
-            return column.cast(pl.Float64)
+            ms = column.cast(pl.Float64)
+    # No axis has other years.
+    return pl.when(ms.is_between(*CALENDAR)).then(ms)
 
 
 def _name(kind: str, head: str) -> str:

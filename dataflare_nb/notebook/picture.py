@@ -21,9 +21,10 @@ INK, GREY, PALE = "#222222", "#5C5C5C", "#F5F7F9"
 BLUE, GREEN, ORANGE, RED, PURPLE = "#0072B2", "#009E73", "#B35900", "#B22222", "#8E4585"
 _ACCENTS = {"read": BLUE, "write": GREEN, "agg": PURPLE}
 _MARKS = {"finished": ("✔", GREEN), "failed": ("✘", RED), "stopped": ("■", GREY)}
-BOX_WIDTH, BOX_HEIGHT, ROW, COLUMN = 1.62, 0.66, 0.92, 2.02
+BOX_WIDTH, BOX_HEIGHT, ROW, COLUMN = 1.76, 0.76, 1.02, 2.08
 """Inches. A column holds a box and the way to the next."""
-_TITLE, _MARGIN, _LETTERS = 0.78, 0.26, 22
+_TITLE, _MARGIN, _LETTERS = 0.84, 0.2, 19
+_FIGURES = 28
 _DPI = 144
 _FEW = 64
 
@@ -40,7 +41,7 @@ class Drawn:
 def drawn(outline: Outline, reading: Reading, error: BaseException | None, *, numbers: bool) -> Drawn:
     """Return the picture of a job. Numbers are those of rows; nothing of time or speed is in it."""
     places, columns, rows = placed(len(outline.stages), [(pipe.sender, pipe.receiver) for pipe in outline.pipes])
-    width = max(4.6, columns * COLUMN - (COLUMN - BOX_WIDTH) + 2 * _MARGIN)
+    width = max(5.2, columns * COLUMN - (COLUMN - BOX_WIDTH) + 2 * _MARGIN)
     height = _TITLE + rows * ROW
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -63,14 +64,12 @@ def _corner(place: Place) -> tuple[float, float]:
 def _title(axes: Axes, outline: Outline, reading: Reading, error: BaseException | None, *, numbers: bool) -> None:
     mark, colour = _MARKS.get(reading.status, ("▶", BLUE))
     left = _MARGIN + 0.24
-    axes.text(_MARGIN, 0.24, mark, fontsize=11, color=colour, va="center")
-    axes.text(
-        left, 0.23, _cut(outline.name, 44), fontsize=10.5, color=INK, va="center", weight="bold", parse_math=False
-    )
-    axes.text(left, 0.45, ending(outline, reading, numbers=numbers), fontsize=7.5, color=GREY, va="center")
+    axes.text(_MARGIN, 0.24, mark, fontsize=12.5, color=colour, va="center")
+    axes.text(left, 0.23, _cut(outline.name, 44), fontsize=12, color=INK, va="center", weight="bold", parse_math=False)
+    axes.text(left, 0.48, ending(outline, reading, numbers=numbers), fontsize=9, color=GREY, va="center")
     if error is not None:
         why = " ".join(told(error).split())
-        axes.text(left, 0.61, _cut(why, 110), fontsize=6.6, color=RED, va="center", parse_math=False)
+        axes.text(left, 0.68, _cut(why, 110), fontsize=7.4, color=RED, va="center", parse_math=False)
 
 
 def _cut(text: str, most: int) -> str:
@@ -95,14 +94,14 @@ def _box(axes: Axes, place: Place, stage: Stage, nodes: Mapping[str, NodeReading
     node = nodes.get(stage.id)
     lines = _lines(stage, node)
     label = _cut(stage.label, _LETTERS)
-    middle = y + (0.22 if lines else BOX_HEIGHT / 2)
+    middle = y + (0.24 if lines else BOX_HEIGHT / 2)
     axes.text(
-        x + 0.11, middle, label, fontsize=7.6, color=INK, va="center", fontweight="bold", zorder=3, parse_math=False
+        x + 0.11, middle, label, fontsize=8.8, color=INK, va="center", fontweight="bold", zorder=3, parse_math=False
     )
     for number, (text, colour) in enumerate(lines):
-        axes.text(x + 0.11, y + 0.40 + 0.14 * number, text, fontsize=6.6, color=colour, va="center", zorder=3)
+        axes.text(x + 0.11, y + 0.45 + 0.17 * number, text, fontsize=7.6, color=colour, va="center", zorder=3)
     if failed:
-        axes.text(x + BOX_WIDTH - 0.1, middle, "✘", fontsize=9, color=RED, va="center", ha="right", zorder=3)
+        axes.text(x + BOX_WIDTH - 0.1, middle, "✘", fontsize=10, color=RED, va="center", ha="right", zorder=3)
 
 
 def _lines(stage: Stage, node: NodeReading | None) -> list[tuple[str, str]]:
@@ -115,6 +114,7 @@ def _lines(stage: Stage, node: NodeReading | None) -> list[tuple[str, str]]:
         first = f"{node.rows_out:,} written"
     else:
         first = f"{node.rows_in:,} in → {node.rows_out:,} out"
+        first = first if len(first) <= _FIGURES else f"{node.rows_in:,} → {node.rows_out:,}"
     trouble = [f"{node.sides[tag]:,} {tag}" for tag in ("late", "invalid") if node.sides.get(tag)]
     return [(first, GREY)] + ([(", ".join(trouble), ORANGE)] if trouble else [])
 
@@ -141,5 +141,5 @@ def _arrow(axes: Axes, start: Place, end: Place, tag: str) -> None:
     )
     if tag != "main":
         axes.text(
-            (x1 + x2) / 2, (y1 + y2) / 2 - 0.07, tag, fontsize=6.4, color=colour, ha="center", va="center", zorder=4
+            (x1 + x2) / 2, (y1 + y2) / 2 - 0.07, tag, fontsize=7.4, color=colour, ha="center", va="center", zorder=4
         )

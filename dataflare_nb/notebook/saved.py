@@ -17,45 +17,42 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#5C5C5C", "#8E4585")
 STYLES = ("-", "--", "-.", ":")
 _MOST_TEXT = 20
+_LONGEST = 28
 _WIDTH, _HEIGHT, _DPI = 8.0, 3.6, 144
 
 
-def table_text(rows: pl.DataFrame, title: str, came: int) -> str:
+def table_text(rows: pl.DataFrame, title: str, came: int, note: str) -> str:
     """Return rows as text."""
-    with pl.Config(tbl_rows=_MOST_TEXT, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
-        return f"{_caption(rows, title, came)}\n{rows}"
+    try:
+        with pl.Config(tbl_rows=_MOST_TEXT, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
+            text = str(rows)
+    except pl.exceptions.PanicException as error:
+        # Polars cannot write times of no calendar.
+        text = f"not to be written: {error}"
+    return f"{_caption(rows, title, came, note)}\n{text}"
 
 
-def table_html(rows: pl.DataFrame, title: str, came: int) -> str:
+def table_html(rows: pl.DataFrame, title: str, came: int, note: str) -> str:
     """Return rows as a table that needs neither style nor script."""
     shown = table(rows, rows.height)
     head = "".join(
-        f"<th>{html.escape(each['name'])}<br><small>{html.escape(short_type(dtype))}</small></th>"
-        for each, dtype in zip(shown["columns"], rows.dtypes, strict=False)
+        f"<th>{html.escape(each['name'])}<br><small>{html.escape(each['dtype'])}</small></th>"
+        for each in shown["columns"]
     )
     body = "".join(
         "<tr>" + "".join(f"<td>{'<i>null</i>' if c is None else html.escape(c)}</td>" for c in row) + "</tr>"
         for row in shown["rows"]
     )
-    caption = html.escape(_caption(rows, title, came))
+    if shown["hidden"]:
+        note = "; ".join(filter(None, [f"the first {len(shown['columns'])} of {rows.width:,} columns", note]))
+    caption = html.escape(_caption(rows, title, came, note))
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def short_type(dtype: pl.DataType) -> str:
-    """Return a type in a word or two: `Datetime`, `Datetime UTC`, `List(Int64)`."""
-    match dtype:
-        case pl.Datetime(time_zone=str(zone)):
-            return f"Datetime {zone}"
-        case pl.List():
-            return f"List({short_type(dtype.inner)})"  # type: ignore[arg-type]
-        case _:
-            return str(dtype.base_type())
-
-
-def _caption(rows: pl.DataFrame, title: str, came: int) -> str:
-    if not came:
-        return f"{title}: no rows"
-    return f"{title}: the newest {rows.height:,} of {came:,} rows" if rows.height < came else f"{title}: {came:,} rows"
+def _caption(rows: pl.DataFrame, title: str, came: int, note: str) -> str:
+    said = "no rows" if not came else f"{came:,} rows"
+    said = f"the newest {rows.height:,} of {said}" if rows.height < came else said
+    return f"{title}: {said}" + (f"; {note}" if note else "")
 
 
 def chart_text(chart: Chart, points: pl.DataFrame, came: int, left_out: str) -> str:
@@ -76,6 +73,10 @@ def _when(x: float, *, time: bool) -> str:
     return str(dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=x))
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 def chart_html(text: str) -> str:
     """Return the words where no picture can be drawn."""
     return f"<pre>{html.escape(text)}</pre>"
@@ -93,16 +94,16 @@ def chart_png(chart: Chart, points: pl.DataFrame) -> tuple[bytes, int, int]:
         along = (x * 1e3).cast(pl.Int64).cast(pl.Datetime("us")).to_numpy() if chart.temporal else x.to_numpy()
         style = STYLES[at // 2 % len(STYLES)]
         mark = "o" if line.height == 1 else None
-        label = str(name).replace("$", r"\$")
+        label = _cut(str(name)).replace("$", r"\$")
         axes.plot(along, line["y"].to_numpy(), style, color=COLOURS[at], lw=1.4, marker=mark, label=label)
     if chart.temporal and points.height:
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_xlabel(chart.x.replace("$", r"\$"))
-    axes.set_ylabel(chart.y.replace("$", r"\$"))
+    axes.set_xlabel(_cut(chart.x).replace("$", r"\$"))
+    axes.set_ylabel(_cut(chart.y).replace("$", r"\$"))
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if chart.by and points.height:
-        axes.legend(title=chart.by.replace("$", r"\$"), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(title=_cut(chart.by).replace("$", r"\$"), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return png(figure), round(_WIDTH * 72), round(_HEIGHT * 72)

@@ -108,7 +108,15 @@ def test_a_table_is_drawn_in_both_themes(site: str, browser: Browser, theme: str
         {"name": name, "dtype": dtype} for name, dtype in (("origin", "String"), ("n", "Int64"), ("t", "Datetime"))
     ]
     rows = [["JFK", str(n), "2013-01-01 10:00:00"] for n in range(30)] + [["x" * 400, None, "<script>"]]
-    message = {"t": "show", "seq": 1, "title": "hourly", "came": 31, "columns": columns, "rows": rows}
+    message = {
+        "t": "show",
+        "seq": 1,
+        "title": "hourly",
+        "came": 31,
+        "columns": columns,
+        "rows": rows,
+        "note": "5 rows came too fast",
+    }
     page = opened(browser, site, theme, "table", json.loads(json.dumps(message)), [])
     assert page.locator("tbody tr").count() == 31
     assert contrast(page, ".dataflare-live :is(th, td, small)", "color") > 4.5

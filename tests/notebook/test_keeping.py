@@ -107,7 +107,7 @@ def test_memory_is_bounded_and_what_is_not_drawn_is_told() -> None:
         kept.add(piece)
     assert kept.points().height <= MOST_SERIES * 4 * BUCKETS
     assert kept.points()["series"].unique(maintain_order=True).to_list() == [str(n) for n in range(1, 9)]
-    assert kept.left_out == "2,000 rows have no x or no y and 118,000 rows are of more than 8 series"
+    assert kept.left_out == "2,000 rows have no x or no y to draw and 118,000 rows are of more than 8 series"
     assert kept.came == 200_000
 
 

@@ -32,12 +32,12 @@ const BUSY_AFTER = 1_000;
 
 export class Buttons {
   #act: (action: Action) => void;
-  #note: (text: string, bad: boolean) => void;
+  #note: (text: string, bad: boolean, stays?: boolean) => void;
   #el = el("div", { class: "buttons", role: "toolbar", "aria-label": "job" });
   #made = new Map<Action, HTMLButtonElement>();
   #waiting = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(act: (action: Action) => void, note: (text: string, bad: boolean) => void) {
+  constructor(act: (action: Action) => void, note: (text: string, bad: boolean, stays?: boolean) => void) {
     this.#act = act;
     this.#note = note;
   }
@@ -93,7 +93,7 @@ export class Buttons {
   #press(action: Action, button: HTMLButtonElement): void {
     if (this.#waiting.has(action)) return;
     button.setAttribute("aria-busy", "true");
-    const late = () => this.#note("the kernel is busy: waiting for the cell to end", false);
+    const late = () => this.#note("the kernel is busy: waiting for the cell to end", false, true);
     this.#waiting.set(action, setTimeout(late, BUSY_AFTER));
     this.#act(action);
   }

@@ -34,7 +34,7 @@ export const OF_NODE: Fact[] = [
 export const OF_EDGE: Fact[] = [
   { name: "full", title: "how full the queue is", from: "fill", as: percent },
   { name: "room for", title: "rows that the queue takes", from: "capacity", as: count },
-  { name: "rows", title: "rows that have passed", from: "rows", as: count },
+  { name: "waiting", title: "rows that wait in the queue", from: "rows", as: count },
   { name: "refused", title: "offers refused since the queue was full", from: "refused", as: count },
 ];
 

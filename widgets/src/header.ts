@@ -25,6 +25,7 @@ const TOTALS: [keyof Totals | "elapsed", string, (value: number) => string][] = 
   ["elapsed", "time", clock],
 ];
 const SAY_EVERY = 1_000;
+const NOTED = 4_000;
 
 export class Header {
   #pill = el("span", { class: "pill" });
@@ -37,6 +38,7 @@ export class Header {
   #totals = new Map<string, { text: Text; tile: HTMLElement }>();
   #buttons: Buttons;
   #el: HTMLElement;
+  #fading: ReturnType<typeof setTimeout> | undefined;
   #said = "";
   #saidAt = -Infinity;
   #wanted: Verdict = { node: null, words: "" };
@@ -45,7 +47,7 @@ export class Header {
     this.#find.addEventListener("click", () => {
       if (this.#wanted.node !== null) find(this.#wanted.node);
     });
-    this.#buttons = new Buttons(act, (text, bad) => this.note(text, bad));
+    this.#buttons = new Buttons(act, (text, bad, stays) => this.note(text, bad, stays));
     const tiles = el("dl", { class: "totals" });
     for (const [key, title] of TOTALS) {
       const text = new Text();
@@ -112,13 +114,17 @@ export class Header {
     this.#buttons.done(action, error, did);
   }
 
-  note(text: string, bad: boolean): void {
+  /** What went well need not be said for long. */
+  note(text: string, bad: boolean, stays = bad): void {
+    clearTimeout(this.#fading);
+    if (text && !stays) this.#fading = setTimeout(() => this.note("", false), NOTED);
     this.#note.textContent = text;
     this.#note.hidden = text === "";
     this.#note.classList.toggle("bad", bad);
   }
 
   dispose(): void {
+    clearTimeout(this.#fading);
     this.#buttons.dispose();
   }
 }

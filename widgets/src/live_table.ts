@@ -6,6 +6,7 @@ import { type Channel, Live, type Shown } from "./live";
 interface Rows extends Shown {
   columns: { name: string; dtype: string }[];
   rows: (string | null)[][];
+  note: string;
 }
 
 const NUMBER = /^(U?Int|Float|Decimal)/;
@@ -13,14 +14,17 @@ const NUMBER = /^(U?Int|Float|Decimal)/;
 export class LiveTable extends Live<Rows> {
   #head = el("tr");
   #rows = el("tbody");
+  #note = el("p", { class: "read dim" });
   #names = "";
 
   constructor(model: Channel) {
     super(model, "table");
-    this.body.append(el("table", {}, el("thead", {}, this.#head), this.#rows));
+    this.body.append(el("table", {}, el("thead", {}, this.#head), this.#rows), this.#note);
   }
 
-  protected override paint({ columns, rows }: Rows): void {
+  protected override paint({ columns, rows, note }: Rows): void {
+    this.#note.textContent = note;
+    this.#note.hidden = !note;
     const names = JSON.stringify(columns);
     if (names !== this.#names) {
       this.#names = names;

@@ -20,7 +20,7 @@ export interface PanelDoors {
 export class Panel {
   #doors: PanelDoors;
   #el = el("section", { class: "panel", "aria-label": "details" });
-  #body = el("div", { class: "body", tabindex: 0, role: "tabpanel" });
+  #body = el("div", { class: "body", tabindex: 0 });
   #note = el("p", { class: "note", role: "status" });
   #item: Item | null = null;
   #facts: Facts | null = null;
@@ -56,6 +56,7 @@ export class Panel {
     }
     this.#el.append(this.#facts.node());
     if (info?.stateful) this.#el.append(this.#tabs());
+    this.#body.setAttribute("role", info?.stateful ? "tabpanel" : "region");
     this.#el.append(this.#note, this.#body);
     this.#el.setAttribute("aria-label", `details of ${title}`);
     this.#el.hidden = false;
@@ -123,6 +124,7 @@ export class Panel {
       each.tabIndex = chosen ? 0 : -1;
     }
     this.#body.replaceChildren();
+    this.#body.setAttribute("aria-label", TITLES[tab]);
     this.#ask();
   }
 
