@@ -407,7 +407,11 @@ def _assigned_to() -> str:
         frame = frame.f_back
     if frame is not None:
         last = frame.f_lasti
-        after = next((each for each in dis.get_instructions(frame.f_code) if each.offset > last), None)
+        # A value that is copied first goes to several: `a = b = ...`.
+        after = next((i for i in dis.get_instructions(frame.f_code) if i.offset > last and i.opname != "COPY"), None)
         if after is not None and after.opname.startswith("STORE_") and after.opname != "STORE_SUBSCR":
             return str(after.argval[0] if isinstance(after.argval, tuple) else after.argval)
-    raise BadOption("assign it to a variable, after which it is called, or give it a name=")
+    raise BadOption(
+        "which variable it is assigned to cannot be told, and it is called after that; write one param to a line, as "
+        "`limit = flare.param(1)`, or give each its name, as `flare.param(1, name='limit')`"
+    )

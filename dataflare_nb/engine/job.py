@@ -43,6 +43,7 @@ from .stage import SAMPLE_ROWS, Stage
 from .step import step
 from .swap import guests, swap
 from .tap import Tap
+from .tuning import tell_unmade
 from .visit import visiting
 
 log = logging.getLogger("dataflare_nb")
@@ -501,6 +502,7 @@ class Job:
         elif self._outcome == FINISHED:
             how = "drained" if self._scheduler.draining else "finished"
             self._journal.say(INFO, f"{how}: {read:,} rows were read")
+            tell_unmade(self.name, self._journal, (stage.tuning for stage in self._stages.values()))
         else:
             self._journal.say(INFO, f"stopped: {read:,} rows were read, what was under way is given up")
 

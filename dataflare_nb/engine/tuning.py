@@ -14,7 +14,7 @@ from ..errors import BadOption, UnknownStage, WrongType, listing, nearest, shown
 from ..expr import Setting
 from ..graph import node
 from ..parameters import Param, ParamSpec
-from ..runtime.journal import INFO, Journal
+from ..runtime.journal import INFO, WARNING, Journal
 from ..runtime.plan import Plan, StagePlan
 from ..runtime.probe import Change
 from ..types import EventTime, Operator
@@ -79,6 +79,18 @@ class Tuning:
         assert self._tuned is not None
         return self._tuned, made
 
+    @property
+    def unmade(self) -> str:
+        """Say which changes of a replay were not made, since the input ended before their row; nothing if all were."""
+        if not self._script:
+            return ""
+        many, first = len(self._script), self._script[0]
+        return (
+            f"stage {self.stage} had no row {first.row:,}, from which on {first.param} = {first.new!r}"
+            + (f", and {many - 1} more recorded changes come after" if many > 1 else "")
+            + ": this is not all of the input that the changes were recorded with"
+        )
+
     def _wanted(self, row: int) -> Iterable[tuple[str, parameters.Value]]:
         while self._script and self._script[0].row <= row:
             change = self._script.popleft()
@@ -107,6 +119,14 @@ def tell(job: str, journal: Journal, changes: Iterable[Change]) -> None:
         text = f"{change.param} = {change.new!r} instead of {change.old!r} from row {change.row:,} on"
         log.info("job %s: stage %s has %s", job, change.stage, text)
         journal.say(INFO, f"`{change.stage}` has {text}")
+
+
+def tell_unmade(job: str, journal: Journal, tunings: Iterable[Tuning | None]) -> None:
+    """Warn of recorded changes that a replay has not made, once, when it has ended."""
+    for tuning in tunings:
+        if tuning is not None and tuning.unmade:
+            log.warning("job %s: %s", job, tuning.unmade)
+            journal.say(WARNING, tuning.unmade)
 
 
 def script_of(plan: Plan, recorded: Any) -> dict[str, list[Change]] | None:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import os
+import threading
+import weakref
 from typing import Any
 
 from ..errors import DataflareError
 from ..parameters import Param
+from .display import static
 
 _MOST_SHOWN = 2**53
 """Beyond this a page cannot tell one whole number from the next."""
+_shown: weakref.WeakValueDictionary[str, Follower] = weakref.WeakValueDictionary()
+_showing = threading.Lock()
 
 
 def bundle(param: Param, **options: Any) -> Any:
     """Return what a notebook shows: a widget that follows the param, or text without ipywidgets or when static."""
     text = {"text/plain": str(param), "text/html": param._repr_html_()}
-    if os.environ.get("DATAFLARE_STATIC") == "1":
+    if static():
         return text
     try:
         import ipywidgets  # noqa: F401 - it comes with the notebook extra
     except ImportError:
         return text
-    made = Follower(param).widget._repr_mimebundle_(**options)
+    made = _follower(param).widget._repr_mimebundle_(**options)
     data, *more = made if isinstance(made, tuple) else (made,)
     # What is left of it where the kernel is gone, and in a plain diff.
     data = {**data, "text/plain": text["text/plain"]}
     return (data, *more) if more else data
+
+
+def _follower(param: Param) -> Follower:
+    """Return the one whose widget is shown: however often a cell is run, a param has one model."""
+    with _showing:
+        known = _shown.get(param.spec.name)
+        if known is None or not known.follows(param):
+            known = _shown[param.spec.name] = Follower(param)
+        return known
 
 
 class Follower:
@@ -38,6 +51,10 @@ class Follower:
         self.widget.follower = self
         self.widget.observe(self._set, names="value")
         param.watch(self)
+
+    def follows(self, param: Param) -> bool:
+        """Tell whether this is an open widget of that param as it is declared now."""
+        return self._param is param and self._spec == param.spec and self.widget.comm is not None
 
     def told(self, param: Param) -> None:
         """Show the param's value. One that was declared anew as something else has another widget."""

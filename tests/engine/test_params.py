@@ -239,6 +239,20 @@ def test_a_record_of_another_graph_is_refused() -> None:
         stream.run(changes=recorded.with_columns(row=pl.lit(-1)))
 
 
+def test_changes_of_rows_that_never_come_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    low = flare.param(1, max=10)
+    stream = flare.from_frame(NUMBERS).filter(pl.col("i") > low).named("some")
+    recorded = pl.DataFrame({"param": ["low"] * 3, "stage": ["some"] * 3, "row": [2, 500, 600], "new": ["2", "3", "4"]})
+    job = stream.run(changes=recorded).wait(60)
+    said = "stage some had no row 500, from which on low = 3, and 1 more recorded changes come after"
+    assert [record.message for record in caplog.records if said in record.message] != []
+    assert job.log().filter(pl.col("level") == "warning")["text"].str.contains(said).to_list() == [True]
+    assert job.changes()["row"].to_list() == [2]
+    caplog.clear()
+    stream.collect(changes=recorded.head(1))
+    assert caplog.records == []
+
+
 def test_a_swap_and_a_param_go_together() -> None:
     @flare.udf
     def added(x: float, factor: float) -> float:
@@ -398,7 +412,8 @@ def test_a_function_where_a_change_would_not_be_recorded_may_not_read_it() -> No
         (lambda: flare.param(2**63, name="p"), "does not fit into 64 bits"),
         (lambda: flare.param(None, name="p"), "value=None; it is True or False or an int or a number or a str"),
         (lambda: flare.param(1, name="two words"), "a param's name is one as of a variable"),
-        (lambda: [flare.param(1)], "assign it to a variable, after which it is called, or give it a name="),
+        (lambda: [flare.param(1)], "write one param to a line, as `limit = flare.param"),
+        (lambda: (flare.param(1), flare.param(2)), "or give each its name, as `flare.param\\(1, name='limit'\\)`"),
     ],
 )
 def test_a_param_that_cannot_be_is_refused_at_its_line(declare, says) -> None:
@@ -449,6 +464,8 @@ def test_it_is_called_as_its_variable_and_declaring_it_again_begins_again() -> N
     again = flare.param(3, name="limit")
     assert (limit.value, again.value, again is limit) == (3, 3, True)
     assert flare.params()["limit"] is limit
+    first = second = flare.param(7)
+    assert first is second is flare.params()["first"]
     assert repr(flare.param(1, max=9, name="other")) == "Param('other', 1, max=9)"
     assert str(flare.param("a", options=["a", "b"], name="other")) == "other = 'a' (one of 'a', 'b')"
     assert copy.deepcopy(limit) is limit

@@ -100,6 +100,50 @@ def test_a_stage_of_a_job_is_shown_as_it_goes() -> None:
     assert flare.table(job, "some", rows=2).rows().equals(ROWS.slice(28, 2))
 
 
+def test_what_came_too_fast_is_told_in_a_table_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflare_nb.notebook.live.INTERVAL", 30.0)
+    feed = testing.Feed(ROWS.schema, bounded=True)
+    job = feed.stream.named("some").run("fast", workers=1)
+    shown = flare.table(job, "some", rows=2)
+    many = pl.concat([ROWS] * 200)
+    for _ in range(3):
+        feed.give(many).settle()
+    feed.end()
+    job.wait(60)
+    shown.close()
+    said, _ = shown.document()
+    skipped = 3 * many.height - said["came"]
+    assert skipped > 0
+    assert said["note"] == f"{skipped:,} rows came too fast to be looked at"
+    assert f"; {said['note']}</caption>" in shown.saved()[0]["text/html"]
+    assert repr(shown).startswith(f"some: the newest 2 of {said['came']:,} rows; {said['note']}\n")
+
+
+def test_rows_that_no_axis_has_are_counted_and_those_that_cannot_be_named_end_the_display_and_not_the_job() -> None:
+    far = pl.DataFrame({"t": pl.Series([0, 2**61], dtype=pl.Datetime("us")), "v": [1.0, 2.0]})
+    shown = flare.chart(flare.from_frame(far), x="t", y="v").wait(60)
+    assert "1 rows have no x or no y to draw" in repr(shown)
+    huge = flare.chart(
+        flare.from_frame(pl.DataFrame({"x": [-1e308, 1.0, 1e308], "y": [1e308, 1.0, None]})), x="x", y="y"
+    )
+    assert "2 rows have no x or no y to draw" in huge.wait(60).saved()[0]["text/plain"]
+    none = pl.DataFrame({"x": [1, 2], "y": pl.Series([None, None], dtype=pl.Float64)})
+    assert set(flare.chart(flare.from_frame(none), x="x", y="y").wait(60).saved()[0]) == {"text/plain", "image/png"}
+    # A date that far Polars cannot write, and says so by a panic.
+    days = pl.DataFrame({"d": pl.Series([2**30], dtype=pl.Int32).cast(pl.Date), "v": [1.0]})
+    named = flare.chart(flare.from_frame(days), x="v", y="v", by="d").wait(60)
+    assert named.job.status == "finished"
+    assert "no more is shown: out-of-range date" in repr(named)
+    assert "1073741824 days since 1970" in flare.table(flare.from_frame(days)).wait(60).saved()[0]["text/html"]
+
+
+def test_a_wide_table_says_how_much_of_it_is_shown() -> None:
+    wide = pl.DataFrame({f"c{n}": [n] for n in range(250)})
+    shown = flare.table(flare.from_frame(wide)).wait(60)
+    assert shown.document()[0]["note"] == "the first 100 of 250 columns"
+    assert "the first 100 of 250 columns" in shown.saved()[0]["text/html"]
+
+
 def test_many_small_batches_are_no_burden(within) -> None:
     feed = testing.Feed(ROWS.schema, bounded=True)
     for piece in [*ROWS.iter_slices(1)] * 5:
@@ -150,6 +194,8 @@ def test_what_cannot_be_shown_is_refused_at_the_line() -> None:
         flare.chart(stream, x="who", y="v")
     with pytest.raises(WrongType, match=r"y='t' is Datetime.*; it is a number, as v"):
         flare.chart(stream, x="t", y="t")
+    with pytest.raises(WrongType, match=r"by='l' is List\[Int32\], of which no name of a line can be made"):
+        flare.chart(stream.with_columns(l=pl.concat_list(pl.lit(1))), x="t", y="v", by="l")
     with pytest.raises(BadOption, match="rows=0; between 1 and 500"):
         flare.table(stream, rows=0)
     with pytest.raises(WrongType, match=r"stage='rows' is for a job; of a stream it is stream.at\('rows'\)"):

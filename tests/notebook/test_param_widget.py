@@ -62,6 +62,18 @@ def test_the_widget_and_the_value_follow_each_other() -> None:
     assert one.value == 9
 
 
+def test_a_cell_that_is_run_again_shows_the_same_model_until_that_is_closed() -> None:
+    shown = set()
+    for _ in range(20):
+        limit = flare.param(3, min=0, max=10, name="again")
+        shown.add(model(limit))
+    (one,) = shown
+    one.close()
+    other = model(limit)
+    limit.value = 4
+    assert (other is one, other.value) == (False, 4)
+
+
 def test_a_value_that_the_param_refuses_is_taken_back_from_the_widget() -> None:
     whole = flare.param(2.5, name="whole")
     field = model(whole)
