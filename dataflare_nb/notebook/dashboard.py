@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from ..engine import jobs
 from ..errors import JobTimeout, told
 from .change import EDGE, ENDED, NODE, UNEXPECTED, Frame
 from .display import place, replace
@@ -73,8 +74,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             can=list(CAN),
         )
         self.on_msg(self._hear)
-        self._feed = _feed(job, self._outline)
-        self._feed.join(self)
+        self._feed = _joined(job, self._outline, self)
 
     def open(self) -> None:
         """Open the comm, and let clicks come in wherever the page asks.
@@ -95,6 +95,8 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             self._flow.close()
         self._feed.leave(self)
         super().close()
+        # A model of its own, that nobody else closes.
+        self.layout.close()
 
     def of(self, job: Job) -> bool:
         """Tell whether this is an open dashboard of that job."""
@@ -144,6 +146,11 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self.status = frame.status
         if job is not None:
             replace(places, job)
+            with self._door:
+                seen = self._flow.views > 0
+            if not seen and jobs().get(job.name) is not job:
+                # The cell has been run again. Else a page that is closed may come back, and show this.
+                self.close()
 
     def _send_frame(self, frame: Frame) -> None:
         if self._closed:
@@ -263,11 +270,13 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         threading.Thread(target=work, name=f"dataflare:{self._outline.name}:{what}", daemon=True).start()
 
 
-def _feed(job: Job, outline: Outline) -> Feed:
+def _joined(job: Job, outline: Outline, shown: Dashboard) -> Feed:
+    """Return the feed of a job, which tells this dashboard from now on; a new one if the job's has told of its end."""
     with _feeding:
         known = _feeds.get(id(job))
-        if known is None or not known.samples(job):
+        if known is None or not known.join(shown, job):
             known = _feeds[id(job)] = Feed(job, outline)
+            known.join(shown, job)
         return known
 
 

@@ -48,19 +48,18 @@ class Feed:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def samples(self, probe: Probe) -> bool:
-        """Tell whether it is this that is sampled, and has not ended."""
-        return self._probe is probe
-
-    def join(self, listener: Listener) -> None:
-        """Tell this one too, from now on. One that joins after the end is told of that."""
+    def join(self, listener: Listener, probe: Probe) -> bool:
+        """Tell this one too, from now on, unless it is another probe that is sampled, or the end has been told."""
         with self._lock:
+            if self._probe is not probe:
+                return False
             self._listeners.append(listener)
             if self._thread is None:
                 name = f"dataflare:{self.outline.name}:dashboard"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
         self._wake.set()
+        return True
 
     def leave(self, listener: Listener) -> None:
         """Tell this one no more."""

@@ -48,7 +48,7 @@ class Live:
     def __init__(self, rows_of: Any, name: str | None, workers: int | None) -> None:
         self._places: list[str] = []
         self._views: list[LiveView] = []
-        self._changed = self._over = False
+        self._changed = self._over = self._replaced = False
         self._fault = ""
         self._folding, self._adding = threading.Lock(), threading.Lock()
         self._added: list[pl.DataFrame] = []
@@ -60,16 +60,17 @@ class Live:
             self._stage, edge = self.job.edge(stage)
             self._prepare(edge.schema, identity(self.job.graph, self._stage))
             own_name = _name(self.kind, f"{self.job.name}_{self._stage}")
+            before = _replaced(own_name)
             self._tap = self.job.tap(self._stage)
         else:
             self._stage = rows_of.ref
             self._prepare(rows_of.schema, identity(rows_of.graph, rows_of.ref))
             own_name = name or _name(self.kind, rows_of.ref)
+            before = _replaced(own_name)
             # A sink of its own, so that not a row is missed and nothing else is kept.
             reader = rows_of.for_each_batch(lambda batch, _: self.add(batch))
             self.job = reader.run(own_name, workers=workers)
         with _naming:
-            before = _named.get(own_name)
             _named[own_name] = self
         if before is not None:
             before.close()
@@ -193,10 +194,9 @@ class Live:
         saved = self.saved() if places else ({}, {})
         for name in places:
             _publish(*saved, name, update=True)
-        # What took their place is there; models would be kept as long as the kernel.
         views, self._views = self._views, []
         for view in views:
-            view.close()
+            view.end(replaced=self._replaced)
 
     def __repr__(self) -> str:
         return str(self.saved()[0]["text/plain"])
@@ -337,6 +337,15 @@ def _milliseconds(name: str, dtype: pl.DataType) -> pl.Expr:
             ms = column.cast(pl.Float64)
     # No axis has other years.
     return pl.when(ms.is_between(*CALENDAR)).then(ms)
+
+
+def _replaced(name: str) -> Live | None:
+    """Return the display that had this name, which knows now that another takes its place."""
+    with _naming:
+        before = _named.get(name)
+    if before is not None:
+        before._replaced = True
+    return before
 
 
 def _name(kind: str, head: str) -> str:

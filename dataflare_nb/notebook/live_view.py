@@ -31,7 +31,9 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self._sent = self._painted = 0
         self._when = self._beaten = self._bytes = 0.0
         self._waiting = True
-        self._making = self._closed = False
+        self._making = self._closed = self._over = False
+        self._final: tuple[dict[str, Any], bytes] | None = None
+        self._seen_by: set[str] = set()
         super().__init__()
         self.on_msg(self._hear)
 
@@ -48,6 +50,9 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             now = time.monotonic()
             behind = self._painted < self._sent and now - self._when < _PATIENCE
             early = behind or now - self._when < self._bytes / _RATE
+            if self._final is not None:
+                self._give(*self._final)
+                return
             if live is None or self._closed or self._making or (early and not last):
                 self._waiting = True
                 return
@@ -58,19 +63,37 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         finally:
             self._making = False
         with self._door:
-            if self._closed:
-                return
-            self._sent, self._when = self._sent + 1, time.monotonic()
-            self._bytes = len(numbers) + len(str(words))
-            self.send({"t": "show", "seq": self._sent, **words}, buffers=[numbers])
+            self._give(words, numbers)
+            if last:
+                self._final = words, numbers
         if last:
             self.ended = True
+
+    def _give(self, words: dict[str, Any], numbers: bytes) -> None:
+        if self._closed:
+            return
+        self._sent, self._when = self._sent + 1, time.monotonic()
+        self._bytes = len(numbers) + len(str(words))
+        self.send({"t": "show", "seq": self._sent, **words}, buffers=[numbers])
+
+    def end(self, *, replaced: bool) -> None:
+        """Let go when no page shows it any more, at once if the cell shows another.
+
+        A page that was loaded again knows nothing of the picture that took its place, and keeps this instead.
+        """
+        with self._door:
+            self._over = True
+            gone = replaced and not self._seen_by
+        if gone:
+            self.close()
 
     def close(self) -> None:
         """Take the view away."""
         with self._door:
             self._closed = True
         super().close()
+        # A model of its own, that nobody else closes.
+        self.layout.close()
 
     def beat(self) -> None:
         """Give a sign of life when there has been nothing to show, so that a page knows when the kernel is gone."""
@@ -85,10 +108,17 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 
     def _hear(self, _: Any, said: Any, __: Any) -> None:
         match said:
-            case {"t": "hello"}:
+            case {"t": "hello", **more}:
                 with self._door:
+                    self._seen_by.add(str(more.get("view")))
                     self._painted, self._bytes = self._sent, 0.0
                 self.show()
+            case {"t": "bye", **more}:
+                with self._door:
+                    self._seen_by.discard(str(more.get("view")))
+                    gone = self._over and not self._seen_by
+                if gone:
+                    self.close()
             case {"t": "ack", "seq": int(seq)}:
                 with self._door:
                     self._painted = max(self._painted, seq)

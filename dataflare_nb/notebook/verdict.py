@@ -96,7 +96,8 @@ def _is_pressed(place: int, loads: Sequence[Load], queues: Sequence[Queue], abov
 def _limits(culprit: int, loads: Sequence[Load], above: Sequence[set[int]]) -> str:
     load = loads[culprit]
     says = f"`{load.label}` limits the stream: busy {_percent(load.busy)} of the time"
-    waiting = max(above[culprit], key=lambda place: loads[place].backpressured, default=None)
+    # To a tenth, and then the nearest: a sentence that names another stage each second cannot be read.
+    waiting = max(above[culprit], key=lambda place: (round(loads[place].backpressured, 1), place), default=None)
     if waiting is not None and loads[waiting].backpressured >= 0.05:
         return f"{says}, `{loads[waiting].label}` upstream waits {_percent(loads[waiting].backpressured)}"
     if load.source:

@@ -237,7 +237,7 @@ def test_a_page_is_shown_what_changed_when_it_has_painted_and_a_picture_stays() 
         assert shown["content"]["data"]["text/plain"] == "y over x, 0 rows"
         (comm,) = views(lent)
         lent.subshell()
-        lent.tell(comm, {"t": "hello"})
+        lent.tell(comm, {"t": "hello", "view": "v"})
         lent.until(lambda: lent.said(comm, "show"))
         lent.run("feed.give(rows(1, 2, 3)).settle()")
         # The page has not said that it has painted, so nothing more comes for the while that it is waited for.
@@ -262,6 +262,13 @@ def test_a_page_is_shown_what_changed_when_it_has_painted_and_a_picture_stays() 
         frozen = lent.until(lambda: [m for m in lent.seen if m["msg_type"] == "update_display_data"])[0]["content"]
         assert {"text/plain", "image/png"} <= set(frozen["data"])
         assert frozen["transient"]["display_id"] == shown["content"]["transient"]["display_id"]
+        # A page that was loaded again shows the model still: it knows nothing of the display that was updated.
+        lent.tell(comm, {"t": "hello", "view": "w"})
+        last = lent.until(lambda: lent.state(comm).get("ended") and lent.said(comm, "show"))[-1]
+        assert last["came"] == 23
+        for view in ("v", "w"):
+            assert views(lent) == [comm]
+            lent.tell(comm, {"t": "bye", "view": view})
         lent.until(lambda: not views(lent))
         lent.until(lambda: not lent.threads())
 

@@ -47,7 +47,7 @@ TABLE = [
     pytest.param(
         chain(read(0.05, 0.95), stage("parse", 0.1, 0.9), stage("write", 0.98), fills=(1.0, 1.0)),
         2,
-        Verdict(2, "`write` limits the stream: busy 98 % of the time, `read` upstream waits 95 %"),
+        Verdict(2, "`write` limits the stream: busy 98 % of the time, `parse` upstream waits 90 %"),
         id="a slow sink, and victims upstream of it",
     ),
     pytest.param(

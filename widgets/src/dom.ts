@@ -60,5 +60,5 @@ export class Attribute {
 
 /** Words in which names stand between backticks, as elements. */
 export function worded(text: string): (Node | string)[] {
-  return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+  return text.replaceAll(" %", "\u00a0%").split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
 }

@@ -23,6 +23,7 @@ const SILENT_MS = 6_000;
 
 export abstract class Live<Message extends Shown> {
   protected body = el("div", { class: "body" });
+  #id = `v${crypto.getRandomValues(new Uint32Array(1))[0] ?? 0}`;
   #model: Channel;
   #el = el("section", { class: "dataflare-live" });
   #head = el("b");
@@ -41,7 +42,7 @@ export abstract class Live<Message extends Shown> {
     this.#el.append(el("header", {}, this.#head, this.#came, this.#said), this.body);
     model.on("msg:custom", this.#hear);
     model.on("change:ended", this.#ended);
-    model.send({ t: "hello" });
+    model.send({ t: "hello", view: this.#id });
   }
 
   node(): HTMLElement {
@@ -53,6 +54,7 @@ export abstract class Live<Message extends Shown> {
     clearInterval(this.#watch);
     this.#model.off("msg:custom", this.#hear);
     this.#model.off("change:ended", this.#ended);
+    this.#model.send({ t: "bye", view: this.#id });
   }
 
   protected abstract paint(message: Message, numbers: Float64Array): void;

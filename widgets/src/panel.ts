@@ -86,8 +86,8 @@ export class Panel {
     const { columns, rows } = message;
     const waits = { name: "waits for", dtype: "", summary: "" };
     const windows = message.t === "windows";
-    const shown = windows ? [...columns, waits] : columns;
-    const lines = windows ? rows.map((row, at) => [...row, message.waits[at] ?? ""]) : rows;
+    const shown = windows ? [waits, ...columns] : columns;
+    const lines = windows ? rows.map((row, at) => [message.waits[at] ?? "", ...row]) : rows;
     const what = caption(rows.length, message.of, windows ? "open windows" : "rows");
     // Without columns there is nothing to show but the reason.
     this.#body.replaceChildren(...(columns.length ? [table(shown, lines, what)] : []));

@@ -39,7 +39,7 @@ describe("a table", () => {
   test("greets, paints, and asks for the next when it has", async () => {
     const model = new Model();
     const view = new LiveTable(model);
-    expect(model.sent).toEqual([{ t: "hello" }]);
+    expect(model.sent).toEqual([{ t: "hello", view: expect.stringMatching(/^v\d+$/) }]);
     await model.say(rows(1, [["JFK", "1"], [null, "2"]]));
     expect(model.sent[1]).toEqual({ t: "ack", seq: 1 });
     expect([...view.node().querySelectorAll("td")].map((cell) => cell.textContent)).toEqual(["JFK", "1", "null", "2"]);

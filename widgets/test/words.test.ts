@@ -162,7 +162,7 @@ describe("the panel", () => {
     expect(sent.at(-1)).toEqual({ t: "windows", id: 2, node: 1 });
     const columns = [{ name: "start", dtype: "Datetime", summary: "" }];
     panel.take({ t: "windows", id: 2, title: "", watermark: "09:56", columns, rows: [["09:00"]], waits: ["4 min"], of: 1 });
-    expect([...panel.node().querySelectorAll("td")].map((cell) => cell.textContent)).toEqual(["09:00", "4 min"]);
+    expect([...panel.node().querySelectorAll("td")].map((cell) => cell.textContent)).toEqual(["4 min", "09:00"]);
     expect(panel.node().textContent).toContain("watermark 09:56");
   });
 
