@@ -133,8 +133,8 @@ def test_it_moves_answers_while_a_cell_blocks_and_leaves_a_picture(
             before = rows_in(book)
             page.get_by_role("button", name="Stop").click()
             busy = page.get_by_text("the kernel is busy: waiting for the cell to end")
-            busy.wait_for(timeout=3_000)
-            book.until(lambda: rows_in(book) != before, 3.0)
+            busy.wait_for(timeout=15_000)
+            book.until(lambda: rows_in(book) != before, 10.0)
             assert busy.is_visible()
             assert book.cell(1).locator(".jp-InputPrompt").inner_text() == "[*]:"
             shot(book, f"{front}_busy")
