@@ -248,7 +248,7 @@ mistake(
     errors.WrongType,
     "with_columns",
     "`x = page + tags`",
-    "Here `page` is Int64, `tags` is List(String)",
+    "Here `page` is Int64, `tags` is List[String]",
 )
 mistake(
     "text is treated as time",
@@ -269,7 +269,7 @@ mistake(
     lambda: CLICKS.cast({"tags": pl.Int64}),
     errors.WrongType,
     "cast",
-    "`tags` is List(String), which cannot become Int64",
+    "`tags` is List[String], which cannot become Int64",
 )
 mistake(
     "a cast to what is no type",
@@ -1056,7 +1056,7 @@ mistake(
     lambda: CLICKS.wasm(PLUGIN, column="tags"),
     errors.WasmError,
     "wasm",
-    "column `tags` is List(String)",
+    "column `tags` is List[String]",
     "this one takes Arrow C data",
     ".explode('tags')",
 )

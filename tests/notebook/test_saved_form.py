@@ -177,7 +177,7 @@ def test_stages_are_placed_apart_and_after_what_they_read(stages):
             assert 0 <= place.column < columns <= COLUMNS
             assert 0 <= place.row < rows
             for other in places[:number]:
-                assert place.column != other.column or abs(place.row - other.row) >= 1
+                assert place.column != other.column or abs(place.row - other.row) > 1 - 1e-9
         for sender, receiver in edges:
             before, after = places[sender], places[receiver]
             assert (before.band, before.column) < (after.band, after.column)
