@@ -747,7 +747,7 @@ mistake(
     errors.WrongType,
     "agg",
     "Polars panics at this",
-    "`nothing` is Struct({})",
+    "`nothing` is Struct[]",
 )
 
 # Nothing at all

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import BadOption, GraphError, GraphFormat, UnknownColumn, WrongType, listing, nearest
 from ..expr import Expr
 from ..interrupts import schema_of
@@ -77,7 +78,7 @@ def _wrong(item: node.AnyNode, error: BaseException, schema: Schema) -> GraphErr
             + nearest(field, fields)
         )
     read = [name for name in schema if any(name in _words(stored.text) for stored in getattr(item, "exprs", ()))]
-    types = ", ".join(f"`{name}` is {schema[name]}" for name in read[:6])
+    types = ", ".join(f"`{name}` is {short(schema[name])}" for name in read[:6])
     return WrongType(told + (f". Here {types}" if types else ""))
 
 

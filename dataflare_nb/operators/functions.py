@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import WrongType, listing
 from ..expr import Setting
 from ..parameters import bound
@@ -59,6 +60,6 @@ def conform(frame: object, schema: Schema) -> pl.DataFrame:
     casts = [name for name, dtype in schema.items() if frame.schema[name] != dtype]
     wrong = [name for name in casts if frame.schema[name] != pl.Null]
     if wrong:
-        told = ", ".join(f"`{name}` is {frame.schema[name]} instead of {schema[name]}" for name in wrong)
+        told = ", ".join(f"`{name}` is {short(frame.schema[name])} instead of {short(schema[name])}" for name in wrong)
         raise WrongType(f"the function returned other types than its schema says: {told}")
     return frame.select(pl.col(name).cast(schema[name]) for name in schema)
