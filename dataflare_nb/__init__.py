@@ -22,6 +22,7 @@ from . import errors, habits, wasm
 from ._version import __version__
 from .connectors.memory import MemoryBuffer
 from .connectors.registry import register_sink, register_source
+from .deploy import Deployment, Flink
 from .engine import Job, job, jobs, stop_all
 from .errors import DataflareError
 from .graph import Graph
@@ -34,6 +35,8 @@ from .windows import after_count, count, cumulative, every, global_window, hoppi
 
 __all__ = [
     "DataflareError",
+    "Deployment",
+    "Flink",
     "Graph",
     "Job",
     "MemoryBuffer",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import polars as pl
 
+from . import deploy as deploying
 from . import engine
+from .deploy import Deployment, Flink
 from .engine import Job
 from .engine.bar import bar_class, watch
-from .errors import BadWindow, GraphError, listing, located, user_line
+from .errors import BadWindow, GraphError, WrongType, listing, located, shown, user_line
 from .graph import Graph, node
 from .types import Clock
 from .windows import DurationLike
@@ -70,6 +73,17 @@ def collect(
     except BaseException:
         job.stop()
         raise
+
+
+def deploy(graph: Graph, heads: Sequence[str], target: Flink, out: str | os.PathLike[str]) -> Deployment:
+    """Write the bundle of a stream."""
+    with located("deploy") as where:
+        if not isinstance(target, Flink):
+            raise WrongType(f"{shown(target)} is no target; flare.Flink(...) makes one")
+        for head in heads:
+            _refuse_open_window("deploy", graph, head, where)
+        bundle = deploying.Deployer(target).render(graph, heads)
+        return Deployment(bundle, graph.upstream(heads), target, bundle.write(out))
 
 
 def _refuse_open_window(step: str, graph: Graph, head: str, where: str) -> None:

@@ -1,0 +1,93 @@
+"""Flink's configuration, from what the target says."""
+
+from __future__ import annotations
+
+from .target import Autoscaler, Flink, Restart
+from .versions import PYTHON_IN_IMAGE
+
+METRICS_PORT = 9249
+
+
+def of(target: Flink) -> dict[str, str]:
+    """Return what Flink is told, keys sorted."""
+    storage = target.checkpoints
+    told = {
+        "taskmanager.numberOfTaskSlots": str(target.slots),
+        # State is in Python processes, so little memory is Flink's own to manage.
+        "taskmanager.memory.managed.fraction": "0.3",
+        "execution.checkpointing.interval": f"{target.checkpoint_interval}ms",
+        "execution.checkpointing.timeout": f"{target.checkpoint_timeout}ms",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.dir": f"{storage}/checkpoints",
+        "execution.checkpointing.savepoint-dir": f"{storage}/savepoints",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "state.backend.type": target.state_backend,
+        "pipeline.max-parallelism": str(target.key_groups),
+        "web.timeout": "10000",
+        "metrics.reporters": "prom",
+        "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        "metrics.reporter.prom.port": str(METRICS_PORT),
+        **WORKERS,
+        "python.executable": PYTHON_IN_IMAGE,
+        "python.client.executable": PYTHON_IN_IMAGE,
+        **_restart(target),
+        **_availability(target),
+        **_autoscaler(target),
+        **target.configuration,
+    }
+    return dict(sorted(told.items()))
+
+
+WORKERS = {
+    "python.execution-mode": "process",
+    "python.fn-execution.bundle.size": "16",
+    "python.fn-execution.bundle.time": "200",
+    "pipeline.object-reuse": "true",
+}
+"""How Flink hands batches to Python, on Kubernetes and on a local cluster alike."""
+
+
+def _restart(target: Flink) -> dict[str, str]:
+    restart = target.restart
+    assert isinstance(restart, Restart)
+    prefix = f"restart-strategy.{restart.strategy}"
+    told: dict[str, str] = {"restart-strategy.type": restart.strategy}
+    match restart.strategy:
+        case "exponential-delay":
+            told |= {
+                f"{prefix}.initial-backoff": f"{restart.delay}ms",
+                f"{prefix}.max-backoff": f"{restart.max_delay}ms",
+            }
+            if restart.attempts is not None:
+                told[f"{prefix}.attempts-before-reset-backoff"] = str(restart.attempts)
+        case "fixed-delay":
+            told |= {f"{prefix}.attempts": str(restart.attempts or 2**31 - 1), f"{prefix}.delay": f"{restart.delay}ms"}
+        case "failure-rate":
+            told |= {
+                f"{prefix}.max-failures-per-interval": str(restart.attempts or 1),
+                f"{prefix}.failure-rate-interval": f"{restart.interval}ms",
+                f"{prefix}.delay": f"{restart.delay}ms",
+            }
+    return told
+
+
+def _availability(target: Flink) -> dict[str, str]:
+    if not target.high_availability:
+        return {}
+    return {"high-availability.type": "kubernetes", "high-availability.storageDir": f"{target.checkpoints}/ha"}
+
+
+def _autoscaler(target: Flink) -> dict[str, str]:
+    scaler = target.autoscaler
+    if not isinstance(scaler, Autoscaler):
+        return {}
+    return {
+        "jobmanager.scheduler": "adaptive",
+        "job.autoscaler.enabled": "true",
+        "job.autoscaler.scaling.enabled": "true",
+        "job.autoscaler.utilization.target": str(scaler.utilization),
+        "job.autoscaler.stabilization.interval": f"{scaler.stabilization}ms",
+        "job.autoscaler.metrics.window": f"{scaler.window}ms",
+        "job.autoscaler.vertex.min-parallelism": str(scaler.min_parallelism),
+        "job.autoscaler.vertex.max-parallelism": str(scaler.max_parallelism),
+    }
