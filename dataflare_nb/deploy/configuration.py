@@ -30,7 +30,7 @@ def of(target: Flink) -> dict[str, str]:
         **WORKERS,
         "python.executable": PYTHON_IN_IMAGE,
         "python.client.executable": PYTHON_IN_IMAGE,
-        **_restart(target),
+        **restart(target),
         **_availability(target),
         **_autoscaler(target),
         **target.configuration,
@@ -47,26 +47,27 @@ WORKERS = {
 """How Flink hands batches to Python, on Kubernetes and on a local cluster alike."""
 
 
-def _restart(target: Flink) -> dict[str, str]:
-    restart = target.restart
-    assert isinstance(restart, Restart)
-    prefix = f"restart-strategy.{restart.strategy}"
-    told: dict[str, str] = {"restart-strategy.type": restart.strategy}
-    match restart.strategy:
+def restart(target: Flink) -> dict[str, str]:
+    """Return what becomes of a job that fails."""
+    asked = target.restart
+    assert isinstance(asked, Restart)
+    prefix = f"restart-strategy.{asked.strategy}"
+    told: dict[str, str] = {"restart-strategy.type": asked.strategy}
+    match asked.strategy:
         case "exponential-delay":
             told |= {
-                f"{prefix}.initial-backoff": f"{restart.delay}ms",
-                f"{prefix}.max-backoff": f"{restart.max_delay}ms",
+                f"{prefix}.initial-backoff": f"{asked.delay}ms",
+                f"{prefix}.max-backoff": f"{asked.max_delay}ms",
             }
-            if restart.attempts is not None:
-                told[f"{prefix}.attempts-before-reset-backoff"] = str(restart.attempts)
+            if asked.attempts is not None:
+                told[f"{prefix}.attempts-before-reset-backoff"] = str(asked.attempts)
         case "fixed-delay":
-            told |= {f"{prefix}.attempts": str(restart.attempts or 2**31 - 1), f"{prefix}.delay": f"{restart.delay}ms"}
+            told |= {f"{prefix}.attempts": str(asked.attempts or 2**31 - 1), f"{prefix}.delay": f"{asked.delay}ms"}
         case "failure-rate":
             told |= {
-                f"{prefix}.max-failures-per-interval": str(restart.attempts or 1),
-                f"{prefix}.failure-rate-interval": f"{restart.interval}ms",
-                f"{prefix}.delay": f"{restart.delay}ms",
+                f"{prefix}.max-failures-per-interval": str(asked.attempts or 1),
+                f"{prefix}.failure-rate-interval": f"{asked.interval}ms",
+                f"{prefix}.delay": f"{asked.delay}ms",
             }
     return told
 

@@ -1,0 +1,265 @@
+"""A JobManager and TaskManagers as processes of this machine, which end with the cluster or with this process."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+import weakref
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ...errors import BadOption, JobError, shown, user_line
+from ..configuration import WORKERS, restart
+from ..target import Flink, Restart
+from .environment import Environment, environment
+
+_PATIENCE = 120.0
+_MOST = 64
+_running: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
+# Ends the processes when the pipe to it closes, as it does however this process ends.
+_WATCH = 'cat >/dev/null; for each in "$@"; do kill -TERM -- -"$each"; done; sleep 2; ' + (
+    'for each in "$@"; do kill -KILL -- -"$each"; done 2>/dev/null'
+)
+
+
+class LocalCluster:
+    """A standalone Flink cluster, and a target for `Stream.deploy(cluster, out=..., submit=True)`.
+
+    `options` are those of `flare.Flink`; parallelism is the number of slots unless they say otherwise. Close it, use it
+    in a `with`, or let the process end.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_managers: int = 2,
+        slots: int = 1,
+        environment_folder: str | os.PathLike[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        for name, value in (("task_managers", task_managers), ("slots", slots)):
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+                raise BadOption(f"Flink.local at {user_line()}: {name}={shown(value)}; between 1 and {_MOST}")
+        quick = {"restart": Restart(strategy="fixed-delay", attempts=20, delay="1s"), "checkpoint_interval": "1s"}
+        given = {"parallelism": task_managers * slots, "slots": slots, **quick, **(options or {})}
+        self.target = Flink(**given)
+        self.environment: Environment = environment(Path(environment_folder) if environment_folder else None)
+        self.task_managers = task_managers
+        self._closing = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="dataflare-flink-"))
+        self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watch: subprocess.Popen[bytes] | None = None
+        self.port, rpc, blob = _free_ports(3)
+        self._configure(rpc, blob)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        _running.add(self)
+
+    @property
+    def url(self) -> str:
+        """Where Flink's own page and REST interface are."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes by name: `jobmanager`, `taskmanager-0` ..."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables of the cluster's processes and of its client."""
+        own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        return {
+            **own,
+            "JAVA_HOME": str(self.environment.java_home),
+            "FLINK_HOME": str(self.environment.flink_home),
+            "FLINK_CONF_DIR": str(self.folder / "conf"),
+            "FLINK_LOG_DIR": str(self.folder / "log"),
+            "PATH": f"{self.environment.folder / 'bin'}:{os.environ.get('PATH', '')}",
+        }
+
+    def get(self, path: str) -> Any:
+        """Ask the REST interface."""
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def start_task_manager(self) -> str:
+        """Start one more TaskManager, as after one has been lost, and return its name."""
+        name = f"taskmanager-{sum(each.startswith('task') for each in self._processes)}"
+        self._run(name, "taskmanager.sh")
+        self._guard()
+        return name
+
+    def wait_for(self, task_managers: int) -> None:
+        """Wait until so many TaskManagers have reported. Raises JobError if a process ends before."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(OSError, ValueError):
+                if self.get("/overview")["taskmanagers"] >= task_managers:
+                    return
+            if self._processes["jobmanager"].poll() is not None:
+                break
+            time.sleep(0.2)
+        raise JobError(f"the Flink cluster did not start; its log ends:\n{self.log_end('jobmanager')}")
+
+    def log_end(self, name: str) -> str:
+        """Return the last lines of what a process wrote."""
+        with suppress(OSError):
+            return "\n".join((self.folder / "log" / f"{name}.out").read_text(errors="replace").splitlines()[-20:])
+        return ""
+
+    def close(self) -> None:
+        """End all processes. May be called twice."""
+        for process in self._processes.values():
+            _signal(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        for process in self._processes.values():
+            # The group too, since a TaskManager leaves its Python workers behind when it is killed.
+            _signal(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+        self._unguard()
+        self._closing.close()
+        _running.discard(self)
+
+    def __enter__(self) -> LocalCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = f"{self.task_managers} TaskManagers of {self.target.slots} slots at {self.url}"
+        return f"<Flink cluster, {state if self._processes else 'closed'}>"
+
+    def _start(self) -> None:
+        self._run("jobmanager", "jobmanager.sh")
+        for number in range(self.task_managers):
+            self._run(f"taskmanager-{number}", "taskmanager.sh")
+        self._guard()
+        self.wait_for(self.task_managers)
+
+    def _run(self, name: str, script: str) -> None:
+        with (self.folder / "log" / f"{name}.out").open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [str(self.environment.flink_home / "bin" / script), "start-foreground"],
+                cwd=self.folder,
+                env=self.variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _guard(self) -> None:
+        self._unguard()
+        pids = [str(process.pid) for process in self._processes.values()]
+        self._watch = subprocess.Popen(
+            ["sh", "-c", _WATCH, "watch", *pids],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _unguard(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            _signal(watch.pid, signal.SIGKILL)
+            watch.wait()
+            assert watch.stdin is not None
+            watch.stdin.close()
+
+    def _configure(self, rpc: int, blob: int) -> None:
+        import yaml
+
+        for name in ("conf", "log", "tmp", "checkpoints", "savepoints"):
+            (self.folder / name).mkdir()
+        theirs = self.environment.flink_home / "conf"
+        for path in theirs.glob("*.properties"):
+            shutil.copy(path, self.folder / "conf")
+        told = _flat(yaml.safe_load((theirs / "config.yaml").read_text()) or {})
+        python = str(self.environment.python)
+        told |= {
+            **WORKERS,
+            "jobmanager.bind-host": "127.0.0.1",
+            "jobmanager.rpc.address": "127.0.0.1",
+            "jobmanager.rpc.port": rpc,
+            "jobmanager.memory.process.size": "1024m",
+            "taskmanager.bind-host": "127.0.0.1",
+            "taskmanager.host": "127.0.0.1",
+            "taskmanager.numberOfTaskSlots": self.target.slots,
+            "taskmanager.memory.process.size": "2048m",
+            "taskmanager.memory.managed.fraction": 0.3,
+            "taskmanager.memory.network.min": "128mb",
+            "taskmanager.memory.network.max": "256mb",
+            "rest.address": "127.0.0.1",
+            "rest.bind-address": "127.0.0.1",
+            "rest.port": self.port,
+            "rest.bind-port": str(self.port),
+            "blob.server.port": str(blob),
+            "web.timeout": 10_000,
+            "io.tmp.dirs": str(self.folder / "tmp"),
+            "env.log.dir": str(self.folder / "log"),
+            "env.pid.dir": str(self.folder / "tmp"),
+            "heartbeat.interval": 2_000,
+            "heartbeat.timeout": 10_000,
+            "state.backend.type": self.target.state_backend,
+            "execution.checkpointing.dir": f"file://{self.folder}/checkpoints",
+            "execution.checkpointing.savepoint-dir": f"file://{self.folder}/savepoints",
+            "python.executable": python,
+            "python.client.executable": python,
+            **restart(self.target),
+        }
+        (self.folder / "conf" / "config.yaml").write_text(yaml.safe_dump(told, sort_keys=True, width=10_000))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def _signal(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def close_all() -> None:
+    """Close every cluster of this process."""
+    for cluster in list(_running):
+        cluster.close()
+
+
+atexit.register(close_all)

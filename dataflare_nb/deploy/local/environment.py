@@ -1,0 +1,131 @@
+"""The Python environment of a local cluster: made on first use, apart from the notebook's, and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dataflare_nb
+
+from ...errors import DataflareError
+from ...wasm.environment import cache_folder
+from .. import versions
+
+VARIABLE = "DATAFLARE_FLINK_ENV"
+_OLDEST_JAVA = 17
+_READY = "dataflare-ready"
+_PACKAGE = Path(dataflare_nb.__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A folder with a Python that has apache-flink, and the Java that runs it."""
+
+    folder: Path
+    java_home: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def flink_home(self) -> Path:
+        return self.packages / "pyflink"
+
+    @property
+    def packages(self) -> Path:
+        found = sorted(self.folder.glob("lib/python3.*/site-packages"))
+        if not found:
+            raise DataflareError(f"{self.folder} is no Python environment")
+        return found[-1]
+
+
+def environment(folder: Path | None = None) -> Environment:
+    """Return the environment, made now if it is not there: 1.1 GB, a few minutes, once."""
+    java = java_home()
+    if f"{sys.version_info.major}.{sys.version_info.minor}" not in versions.PYTHONS:
+        raise DataflareError(
+            f"apache-flink {versions.FLINK} is for Python {versions.PYTHONS[0]} to {versions.PYTHONS[-1]}, and this is "
+            f"{versions.PYTHON}"
+        )
+    place = folder or default_folder()
+    with _alone(place):
+        made = Environment(place, java)
+        if not (place / _READY).exists():
+            _make(place)
+        _link(made)
+        return made
+
+
+def default_folder() -> Path:
+    """Return where the environment of these pins is kept."""
+    if told := os.environ.get(VARIABLE):
+        return Path(told).absolute()
+    pins = sorted((name, told) for name, told in versions.pins().items() if name != "dataflare-nb")
+    digest = hashlib.sha256(repr((versions.PYTHON, pins)).encode()).hexdigest()
+    return (cache_folder() or Path(tempfile.gettempdir()) / "dataflare").absolute() / f"flink-{digest[:12]}"
+
+
+def java_home() -> Path:
+    """Return where Java is. Raises DataflareError if there is none, or it is too old."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if java is None or not Path(java).exists():
+        raise DataflareError(
+            f"a local Flink cluster needs Java {_OLDEST_JAVA} or newer, and there is no `java`; install one "
+            "(apt-get install openjdk-17-jre-headless), or set JAVA_HOME"
+        )
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    if found is None or int(found[1]) < _OLDEST_JAVA:
+        told = f"Java {found[1]}" if found else "no Java that says its version"
+        raise DataflareError(f"a local Flink cluster needs Java {_OLDEST_JAVA} or newer; {java} is {told}")
+    return Path(java).resolve().parents[1]
+
+
+def _make(place: Path) -> None:
+    wanted = [f"{name}=={told}" for name, told in sorted(versions.pins().items()) if name != "dataflare-nb"]
+    python = str(place / "bin" / "python")
+    _step(1, f"an environment for Flink in {place}", [sys.executable, "-m", "venv", "--clear", str(place)])
+    # Some of Flink's own dependencies are built here, with tools that newer ones have left behind.
+    _step(2, "what builds its dependencies", [python, "-m", "pip", "install", "--quiet", "setuptools<80", "wheel"])
+    _step(3, f"{', '.join(wanted)} (1.1 GB)", [python, "-m", "pip", "install", "--quiet", *wanted])
+    (place / _READY).touch()
+
+
+def _step(number: int, what: str, command: Sequence[str]) -> None:
+    print(f"dataflare: {number} of 3: making {what} ...", file=sys.stderr, flush=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
+        raise DataflareError(f"the environment for Flink could not be made; step {number} said:\n{said}")
+
+
+def _link(made: Environment) -> None:
+    """Let the environment import this package, and nothing else that stands beside it."""
+    link = made.packages / _PACKAGE.name
+    if link.is_symlink() and link.resolve() == _PACKAGE:
+        return
+    if link.is_symlink():
+        link.unlink()
+    if not link.exists():
+        link.symlink_to(_PACKAGE, target_is_directory=True)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Let one process at a time make an environment."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / f".{place.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
