@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from ..graph import Graph
+import msgspec
+import polars as pl
+
+from .. import dtypes
+from ..errors import BadOption, JobStopped, WrongType, listing
+from ..graph import Graph, fingerprint, node
 from ..runtime.plan import plan
 from . import support
 from .bundle import Bundle
+from .comparison import Comparison
 from .layout import describe
+from .local import ClusterJob, LocalCluster
+from .render import Deployer
 from .target import Flink
 
 
@@ -22,6 +32,12 @@ class Deployment:
     graph: Graph
     target: Flink
     folder: Path
+    heads: tuple[str, ...] = ()
+    cluster: LocalCluster | None = None
+    collect: Callable[[Graph, str], pl.DataFrame] | None = field(default=None, repr=False)
+    """Runs a graph in this process, to compare with."""
+    jobs: list[ClusterJob] = field(default_factory=list, repr=False, compare=False)
+    """The runs of this bundle, the newest last."""
 
     @property
     def name(self) -> str:
@@ -48,6 +64,43 @@ class Deployment:
         """What to run next, in a shell."""
         lines = self.bundle.files["README.md"].decode().splitlines()
         return [f"cd {self.folder}", *(line.strip() for line in lines if line.startswith("    "))]
+
+    def submit(self) -> ClusterJob:
+        """Run the bundle on the cluster of this machine that it was made for, and return at once."""
+        self.jobs.append(ClusterJob(self._local(), self.folder, self.graph))
+        return self.jobs[-1]
+
+    def result(self, timeout: float | None = None) -> pl.DataFrame:
+        """Wait for the newest run, and return its rows. Raises JobError if it has failed."""
+        if not self.jobs:
+            raise JobStopped(f"{self.name} has not been run; .submit() it first")
+        return self.jobs[-1].wait(timeout).result(self.heads[0])
+
+    def compare(self, frame: pl.DataFrame | None = None, *, timeout: float | None = None) -> Comparison:
+        """Run bounded input on the cluster and in this process, and compare the rows.
+
+        The input is `frame` in place of the source, or what the stream itself reads.
+        """
+        assert self.collect is not None
+        graph = self.graph if frame is None else _reading(self.graph, frame)
+        (head,) = self.heads
+        if isinstance(graph.nodes[node.split_ref(head)[0]], node.Write):
+            # What comes before a sink can be looked at.
+            (head,) = graph.nodes[head].inputs
+        graph = graph.upstream([head])
+        cluster = self._local()
+        with tempfile.TemporaryDirectory(prefix="dataflare-compare-") as folder:
+            bundle = Deployer(self.target).render(graph, [head])
+            job = ClusterJob(cluster, bundle.write(Path(folder) / "bundle"), graph)
+            found = job.wait(timeout).result(head)
+        return Comparison.of(found, self.collect(graph, head))
+
+    def _local(self) -> LocalCluster:
+        if self.cluster is None:
+            raise BadOption(
+                "this bundle is for Kubernetes; deploy to flare.Flink.local() to run it on a cluster of this machine"
+            )
+        return self.cluster
 
     def _stages(self) -> list[tuple[str, str, int]]:
         labels = {stage.id: stage.label for stage in plan(self.graph).stages}
@@ -88,3 +141,24 @@ class Deployment:
 def _table(titles: tuple[str, ...], rows: str) -> str:
     head = "".join(f"<th>{title}</th>" for title in titles)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _reading(graph: Graph, frame: pl.DataFrame) -> Graph:
+    """Return the graph with a frame in place of its source."""
+    sources = [item for item in graph if isinstance(item, node.Read)]
+    if len(sources) != 1:
+        raise BadOption(f"compare(frame) is for one source, and there are {listing(each.id for each in sources)}")
+    wanted = dtypes.from_json(sources[0].schema)
+    if frame.schema != wanted:
+        raise WrongType(f"the frame has the columns {frame.schema}, and the source gives {wanted}")
+    key = fingerprint.of_frame(frame)
+    made = Graph()
+    for item in graph:
+        if isinstance(item, node.Read):
+            read = msgspec.structs.replace(
+                item, source="frame", options={"frame": key}, bounded=True, invalid_schema=None
+            )
+            made, _ = made.add(read, {key: frame})
+        else:
+            made, _ = made.add(item, graph.blobs_of(item))
+    return made

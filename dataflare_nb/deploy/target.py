@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ..errors import BadOption, shown, user_line
 from ..graph.node import NAME_PATTERN
 from . import fields as read
 from .secrets import VARIABLE, looks_secret
+
+if TYPE_CHECKING:
+    from .local.cluster import LocalCluster
 
 T = TypeVar("T")
 MOST_PARALLEL = 1 << 15
@@ -225,6 +229,23 @@ class Flink:
             read.pattern(r"[a-z][a-zA-Z0-9._-]*", "a key of Flink's configuration"), _configuration_value
         ),
     }
+
+    @staticmethod
+    def local(
+        *,
+        task_managers: int = 2,
+        slots: int = 1,
+        environment: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> LocalCluster:
+        """Start a real cluster of this machine, for `stream.deploy(cluster, out=..., submit=True)`.
+
+        The first time it makes an environment for apache-flink, 1.1 GB, in `environment` or a folder of its own; Java
+        17 or newer must be there. `options` are those of `Flink`. The processes end with the `with`, or with this process.
+        """
+        from .local.cluster import LocalCluster
+
+        return LocalCluster(task_managers=task_managers, slots=slots, environment_folder=environment, options=options)
 
     def between(self) -> list[str]:
         """Name what does not hold between options that are each right."""

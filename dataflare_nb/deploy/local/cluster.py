@@ -52,7 +52,9 @@ class LocalCluster:
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
                 raise BadOption(f"Flink.local at {user_line()}: {name}={shown(value)}; between 1 and {_MOST}")
         quick = {"restart": Restart(strategy="fixed-delay", attempts=20, delay="1s"), "checkpoint_interval": "1s"}
-        given = {"parallelism": task_managers * slots, "slots": slots, **quick, **(options or {})}
+        parallelism = task_managers * slots
+        groups = {"max_parallelism": 1 << (16 * parallelism - 1).bit_length()}
+        given = {"parallelism": parallelism, "slots": slots, **groups, **quick, **(options or {})}
         self.target = Flink(**given)
         self.environment: Environment = environment(Path(environment_folder) if environment_folder else None)
         self.task_managers = task_managers

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import dataflare_nb
-
 from ...errors import DataflareError
 from ...wasm.environment import cache_folder
 from .. import versions
@@ -24,7 +22,7 @@ from .. import versions
 VARIABLE = "DATAFLARE_FLINK_ENV"
 _OLDEST_JAVA = 17
 _READY = "dataflare-ready"
-_PACKAGE = Path(dataflare_nb.__file__).resolve().parent
+_PACKAGE = Path(versions.__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)

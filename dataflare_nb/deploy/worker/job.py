@@ -32,7 +32,7 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
     parser.add_argument("--parallelism", type=int, help="in place of that of each spread vertex")
     asked, _ = parser.parse_known_args(list(arguments))
     loaded = load(folder)
-    results = asked.results or f"{loaded.job.storage}/results/{loaded.job.name}"
+    results = asked.results or f"file:///data/.flink/results/{loaded.job.name}"
     build(loaded, results, asked.parallelism).execute(loaded.job.name)
     delivery.deliver(loaded, Path(results.removeprefix("file://")))
 

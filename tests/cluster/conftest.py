@@ -1,0 +1,33 @@
+"""One real cluster for the tests: a JobManager and two TaskManagers as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dataflare_nb as flare
+from dataflare_nb.deploy.local import LocalCluster
+from dataflare_nb.deploy.local.environment import VARIABLE, default_folder, java_home
+from dataflare_nb.errors import DataflareError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Skip where Java or the environment is missing, unless all tests are required."""
+    required = os.environ.get("DATAFLARE_REQUIRE_ALL") == "1"
+    try:
+        java_home()
+        if not required and not (default_folder() / "dataflare-ready").exists():
+            raise DataflareError(f"there is no environment of apache-flink; {VARIABLE} says where one is")
+    except DataflareError as error:
+        if required:
+            pytest.fail(f"{error} (DATAFLARE_REQUIRE_ALL=1 asks for it)")
+        pytest.skip(str(error))
+    with flare.Flink.local(task_managers=2) as made:
+        yield made
