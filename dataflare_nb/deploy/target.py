@@ -241,7 +241,7 @@ class Flink:
         """Start a real cluster of this machine, for `stream.deploy(cluster, out=..., submit=True)`.
 
         The first time it makes an environment for apache-flink, 1.1 GB, in `environment` or a folder of its own; Java
-        17 or newer must be there. `options` are those of `Flink`. The processes end with the `with`, or with this process.
+        17 or newer must be there. `options` are those of `Flink`. The processes end with the `with`, or with this one.
         """
         from .local.cluster import LocalCluster
 

@@ -58,10 +58,10 @@ def test_files_are_written_and_killed_task_managers_lose_and_double_no_row(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     def slowly(frame: pl.DataFrame) -> pl.DataFrame:
-        time.sleep(0.15)
+        time.sleep(0.1)
         return frame
 
-    rows = events(rows=6_400)
+    rows = events(rows=12_800)
     stream = (
         flare.from_frame(rows)
         .event_time("at", "3m", unit="s", watermark_every=64)

@@ -21,6 +21,8 @@ from .loading import Loaded, load
 from .pipeline import POLL_ROWS
 
 _SPARE_TICKS = 64
+_TICK_BYTES = 32_000
+"""A tick about fills a buffer of Flink's, so that few wait before the sources and a checkpoint does not wait for them."""
 _BYTES_OF_A_POLL = 1 << 20
 """What a poll of a file may read at least; more ticks than polls cost next to nothing."""
 
@@ -82,7 +84,7 @@ def _ticker(environment: StreamExecutionEnvironment, last: int) -> DataStream:
 
 
 def _tick(number: Any) -> Any:
-    return 0, int(number).to_bytes(8, "little")
+    return 0, int(number).to_bytes(_TICK_BYTES, "little")
 
 
 def _key(record: Any) -> int:
