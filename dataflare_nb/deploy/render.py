@@ -14,7 +14,7 @@ from ..errors import GraphError
 from ..graph import Graph, node
 from ..graph.node import split_ref
 from ..runtime.plan import plan
-from . import blobs, image, kubernetes, support, versions, yaml
+from . import blobs, configuration, image, kubernetes, support, versions, yaml
 from .bundle import LOCK, Bundle
 from .layout import layout, partitions
 from .support import Unsupported
@@ -79,6 +79,7 @@ class Deployer:
             "partitions": partitions(target),
             "checkpoint_interval": target.checkpoint_interval,
             "storage": target.checkpoints,
+            "restart": configuration.restart(target),
             "vertices": [msgspec.to_builtins(vertex) for vertex in layout(graph, plan(graph), target)],
         }
 

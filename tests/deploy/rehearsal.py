@@ -9,8 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
+from dataflare_nb.deploy.worker.ledger import LEDGER, sums
 from dataflare_nb.deploy.worker.loading import load
-from dataflare_nb.deploy.worker.pipeline import Pipeline, Sent
+from dataflare_nb.deploy.worker.outbox import Sent
+from dataflare_nb.deploy.worker.pipeline import Pipeline
 
 
 class Rehearsal:
@@ -35,6 +37,7 @@ class Rehearsal:
             self._carry()
         for pipeline in self._pipelines.values():
             pipeline.close()
+        self.ledger = sums(self.outputs.pop(LEDGER))
         return {name: pl.concat(frames) for name, frames in self.outputs.items()}
 
     def _carry(self) -> None:

@@ -1,9 +1,10 @@
-"""A packet as the bytes of one Flink record, and back."""
+"""Packets as the bytes of one Flink record, and back."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 import polars as pl
@@ -11,15 +12,29 @@ import polars as pl
 from ...runtime.packet import Packet
 from ...types import End, EventTime, Idle, Side, Watermark
 
+Packed: TypeAlias = tuple[str, str, Any, str, bytes, str]
+"""A packet of an output of a stage, as a record holds it."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-def encode(sender: str, tag: str, packet: Packet) -> bytes:
-    """Return a packet of an output of a stage."""
+def encode(packed: Sequence[Packed]) -> bytes:
+    """Return packets as one record."""
+    return _encode(packed)
+
+
+def decode(record: bytes) -> list[Packed]:
+    """Return the packets of a record."""
+    found: list[Packed] = _decode(record)
+    return found
+
+
+def pack(sender: str, tag: str, packet: Packet, *, partials: bool = False) -> Packed:
+    """Return a packet of an output of a stage; `partials` says that its rows are those of half a window."""
     match packet.message:
         case pl.DataFrame() as batch:
-            kind, content = "rows", to_ipc(batch)
+            kind, content = "partials" if partials else "rows", to_ipc(batch)
         case Side(_, batch):
             kind, content = "rows", to_ipc(batch)
         case Watermark(time):
@@ -28,15 +43,15 @@ def encode(sender: str, tag: str, packet: Packet) -> bytes:
             kind, content = "idle", b""
         case End():
             kind, content = "end", b""
-    return _encode((sender, tag, packet.split, kind, content, packet.origin))
+    return sender, tag, packet.split, kind, content, packet.origin
 
 
-def decode(record: bytes) -> tuple[str, str, Packet]:
-    """Return the stage, its output, and the packet."""
-    sender, tag, split, kind, content, origin = _decode(record)
+def unpack(packed: Packed) -> tuple[str, str, Packet, bool]:
+    """Return the stage, its output, the packet, and whether it has partials."""
+    sender, tag, split, kind, content, origin = packed
     message: Any
     match kind:
-        case "rows":
+        case "rows" | "partials":
             message = from_ipc(content)
         case "time":
             message = Watermark(EventTime(int.from_bytes(content, "little", signed=True)))
@@ -44,7 +59,7 @@ def decode(record: bytes) -> tuple[str, str, Packet]:
             message = Idle()
         case _:
             message = End()
-    return sender, tag, Packet(message, tuple(split), origin=origin)
+    return sender, tag, Packet(message, tuple(split), origin=origin), kind == "partials"
 
 
 def to_ipc(frame: pl.DataFrame) -> bytes:

@@ -12,6 +12,7 @@ from ...clock import SystemClock
 from ...runtime.sink import SinkDriver
 from ...types import NEVER, Clock, EventTime
 from . import codec
+from .ledger import LEDGER, sums
 from .loading import Loaded
 
 _DONE = ".delivered"
@@ -27,6 +28,16 @@ def committed(results: Path, outputs: Sequence[str] | None = None) -> Iterator[t
                 output, _, content = line.rstrip(b"\n").partition(b" ")
                 if outputs is None or output.decode() in outputs:
                     yield output.decode(), codec.from_ipc(base64.b64decode(content))
+
+
+def ledger(results: Path) -> pl.DataFrame:
+    """Return where the rows of a job are: each stage with its counts, and nothing for what has not ended."""
+    return sums(rows for _, rows in committed(results, [LEDGER]))
+
+
+def complete(results: Path) -> bool:
+    """Tell whether the sources have been read to their end, and all that follows from it is committed."""
+    return not ledger(results).is_empty()
 
 
 def deliver(loaded: Loaded, results: Path) -> None:

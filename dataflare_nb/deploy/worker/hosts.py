@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from pyflink.datastream.state import ValueStateDescriptor
 
 from . import placement
 from .loading import Loaded, load
-from .pipeline import Pipeline, Sent
+from .outbox import Sent
+from .pipeline import Pipeline
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.TUPLE([Types.INT(), BYTES])
+_TURN = 0.05
+"""Seconds that a tick reads for: long enough to put much into a record, short enough not to keep a checkpoint."""
 
 
 def tag(vertex: int) -> OutputTag:
@@ -50,7 +54,12 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
         job = self._loaded.job
         self._keys = placement.keys(job.partitions, job.key_groups)
         self._shares = {key: share for share, key in enumerate(self._keys)}
-        self._rows = runtime_context.get_metrics_group().counter("rows")
+        group = runtime_context.get_metrics_group()
+        self._rows = group.counter("rows")
+        for stage in job.vertices[self._vertex].stages:
+            of_stage = group.add_group("stage", stage)
+            for name in ("rows_in", "rows_out", "late", "invalid", "held"):
+                of_stage.gauge(name, functools.partial(self._count, stage, name))
 
     def close(self) -> None:
         for pipeline in getattr(self, "_pipelines", {}).values():
@@ -66,6 +75,9 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
 
     def _work(self, pipeline: Pipeline, value: Any) -> Iterator[Sent]:
         return pipeline.feed(bytes(value[1]))
+
+    def _count(self, stage: str, name: str) -> int:
+        return sum(pipeline.counts(stage).get(name, 0) for pipeline in self._pipelines.values())
 
     def _pipeline(self, key: int) -> Pipeline:
         known = self._pipelines.get(key)
@@ -94,7 +106,7 @@ class Ticked(Hosted):
         self._last = last
 
     def _work(self, pipeline: Pipeline, value: Any) -> Iterator[Sent]:
-        yield from pipeline.step()
+        yield from pipeline.step(_TURN)
         if int.from_bytes(bytes(value[1]), "little") == self._last:
             while not pipeline.ended:
-                yield from pipeline.step()
+                yield from pipeline.step(_TURN)

@@ -36,13 +36,16 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
     loaded = load(folder)
     results = asked.results or f"file:///data/.flink/results/{loaded.job.name}"
     build(loaded, results, asked.parallelism).execute(loaded.job.name)
-    delivery.deliver(loaded, Path(results.removeprefix("file://")))
+    # A job that was stopped with a savepoint ends well too, and goes on later.
+    place = Path(results.removeprefix("file://"))
+    if delivery.complete(place):
+        delivery.deliver(loaded, place)
 
 
 def build(loaded: Loaded, results: str, parallelism: int | None = None) -> StreamExecutionEnvironment:
     """Return the environment with the job in it: a vertex each, whose records go by share to those after it."""
     told = Configuration()
-    for name, value in configuration.WORKERS.items():
+    for name, value in {**configuration.WORKERS, **loaded.job.restart}.items():
         told.set_string(name, value)
     environment = StreamExecutionEnvironment.get_execution_environment(told)
     environment.set_max_parallelism(loaded.job.key_groups)

@@ -28,6 +28,7 @@ class Job(msgspec.Struct, frozen=True):
     partitions: int
     checkpoint_interval: int
     storage: str
+    restart: dict[str, str]
     vertices: tuple[Vertex, ...]
 
 

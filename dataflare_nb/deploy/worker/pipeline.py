@@ -17,26 +17,23 @@ import polars as pl
 
 from ...clock import SystemClock
 from ...graph import node
-from ...operators.keys import key_group
+from ...operators.window import GridWindows
 from ...runtime.host import Host
 from ...runtime.packet import WHOLE, Packet
 from ...runtime.plan import StagePlan
 from ...runtime.source import SourceDriver
 from ...types import NEVER, Clock, End, Side, Watermark
 from . import codec
+from .combiner import Combiner
+from .ledger import LEDGER, Ledger
 from .loading import Loaded
+from .outbox import Out, Sent, records
+from .shares import Shares
 
 POLL_ROWS = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A record for another vertex; or, without one, rows for an output of the job, whose name is `output`."""
-
-    vertex: int | None
-    share: int
-    content: bytes
-    output: str = ""
+_BYTES_OF_A_STEP = 4 << 20
+_NAP = 0.01
+"""Seconds that a step waits if no source has anything; a checkpoint waits with it."""
 
 
 @dataclass
@@ -65,10 +62,23 @@ class Pipeline:
         self._ends: dict[tuple[str, int], set[int]] = {}
         self._turn = 0
         self.rows = 0
+        self.ledger = Ledger(stage.id for stage in self._stages)
         for stage in self._stages:
             self._open(stage)
         self._readers = self._find_readers()
         self._upstream = self._find_upstream()
+        self._shares = {
+            number: Shares(vertex.keys, loaded.job.partitions)
+            for number, vertex in enumerate(loaded.job.vertices)
+            if vertex.keys is not None
+        }
+        self._combiners = self._find_combiners()
+        self._coming = {
+            (receiver, port)
+            for (sender, _), readers in self._readers.items()
+            for receiver, port in readers
+            if receiver in self._own and sender not in self._own
+        }
 
     def _open(self, stage: StagePlan) -> None:
         if stage.source is not None:
@@ -110,6 +120,27 @@ class Pipeline:
             found |= {(stage.id, port): feed for port, feed in enumerate(feeds)}
         return found
 
+    def _find_combiners(self) -> dict[tuple[int, str, str], Combiner]:
+        """Return for each vertex and the output it reads the first half of its window, where that can be done here.
+
+        Only a vertex with one instance has all the rows, and so knows the window's time.
+        """
+        found: dict[tuple[int, str, str], Combiner] = {}
+        if self._loaded.job.vertices[self._number].keys is not None:
+            return found
+        for number, vertex in enumerate(self._loaded.job.vertices):
+            stage = self._loaded.stages[vertex.stages[0]]
+            if vertex.keys is None or len(stage.inputs) != 1 or stage.operator is None:
+                continue
+            ((sender, tag),) = stage.inputs
+            if sender not in self._own or (stage.id, "late") in self._readers or self._is_result(stage.id, "late"):
+                continue
+            operator = stage.operator()
+            if isinstance(operator, GridWindows) and operator.divisible:
+                branches = self._loaded.branches[stage.id]
+                found[number, sender, tag] = Combiner(stage.id, operator, branches, self._clock)
+        return found
+
     # Rows in
 
     @property
@@ -117,10 +148,28 @@ class Pipeline:
         """Whether all sources of this vertex have given their last row."""
         return all(source.ended for source in self._sources.values())
 
-    def step(self) -> Iterator[Sent]:
-        """Poll one source, that whose turn it is."""
-        if self.ended:
-            return
+    def step(self, seconds: float = 0.0) -> Iterator[Sent]:
+        """Poll sources, each when it is its turn, for about so long and at least once."""
+        return records(self._steps(time.monotonic() + seconds))
+
+    def _steps(self, until: float) -> Iterator[Out]:
+        made = 0
+        while not self.ended:
+            name, packets = self._poll()
+            for packet in packets:
+                self.rows += packet.rows
+                for out in self._send(name, packet):
+                    made += out.bytes
+                    yield out
+            if not packets:
+                time.sleep(_NAP)
+            if made >= _BYTES_OF_A_STEP or time.monotonic() >= until:
+                break
+        yield from self._flushed()
+        if self.ended and self.ledger.close():
+            yield self._reckoning()
+
+    def _poll(self) -> tuple[str, list[Packet]]:
         name = self._next_source()
         source = self._sources[name]
         try:
@@ -128,9 +177,7 @@ class Pipeline:
         except Exception as error:
             error.add_note(f"in {name} at {source.position()}")
             raise
-        for packet in packets:
-            self.rows += packet.rows
-            yield from self._send(name, packet)
+        return name, packets
 
     def _next_source(self) -> str:
         going = [name for name, source in self._sources.items() if not source.ended]
@@ -146,12 +193,33 @@ class Pipeline:
 
     def feed(self, record: bytes) -> Iterator[Sent]:
         """Take a record of another vertex."""
-        sender, tag, packet = codec.decode(record)
-        self.rows += packet.rows
-        for receiver, port in self._readers.get((sender, tag), ()):
-            if receiver in self._own:
+        return records(self._fed(record))
+
+    def _fed(self, record: bytes) -> Iterator[Out]:
+        for packed in codec.decode(record):
+            sender, tag, packet, partials = codec.unpack(packed)
+            for receiver, port in self._readers.get((sender, tag), ()):
+                if receiver not in self._own:
+                    continue
+                if partials:
+                    self._take_partials(receiver, packet)
+                    continue
                 for each in self._gated(sender, receiver, port, packet):
+                    self.rows += each.rows
                     yield from self._offer(receiver, port, each)
+                    if isinstance(each.message, End) and not each.split:
+                        self._coming.discard((receiver, port))
+        yield from self._flushed()
+        if not self._coming and self.ledger.close():
+            yield self._reckoning()
+
+    def _take_partials(self, receiver: str, packet: Packet) -> None:
+        operator = self._hosts[receiver].operator
+        assert isinstance(operator, GridWindows)
+        assert isinstance(packet.message, pl.DataFrame)
+        rows = operator.take_partials(packet.message)
+        self.rows += rows
+        self.ledger.took(receiver, rows)
 
     def _gated(self, sender: str, receiver: str, port: int, packet: Packet) -> Iterator[Packet]:
         """Say that an input has ended as a whole when each share of the keys has."""
@@ -162,7 +230,7 @@ class Pipeline:
             if len(ended) == self._loaded.job.partitions:
                 yield packet.carrying(End(), WHOLE)
 
-    def _offer(self, receiver: str, port: int, packet: Packet) -> Iterator[Sent]:
+    def _offer(self, receiver: str, port: int, packet: Packet) -> Iterator[Out]:
         ports = self._ports.get(receiver)
         if ports is None:
             yield from self._work(receiver, 0, packet)
@@ -179,11 +247,13 @@ class Pipeline:
                     ports[chosen].ended = True
             yield from self._work(receiver, chosen, taken)
 
-    def _work(self, receiver: str, port: int, packet: Packet) -> Iterator[Sent]:
+    def _work(self, receiver: str, port: int, packet: Packet) -> Iterator[Out]:
         host = self._hosts.get(receiver)
+        self.ledger.took(receiver, packet.rows)
         if host is None:
             if isinstance(packet.message, pl.DataFrame) and packet.rows:
-                yield Sent(None, 0, codec.to_ipc(packet.message), receiver)
+                self.ledger.gave(receiver, "main", packet.rows)
+                yield Out(codec.to_ipc(packet.message), output=receiver)
             return
         try:
             for out in host.feed(packet, port):
@@ -194,11 +264,13 @@ class Pipeline:
 
     # Rows out
 
-    def _send(self, sender: str, packet: Packet) -> Iterator[Sent]:
+    def _send(self, sender: str, packet: Packet) -> Iterator[Out]:
         match packet.message:
             case Side(tag, batch):
+                self.ledger.gave(sender, tag, batch.height)
                 yield from self._along(sender, tag, packet.carrying(batch))
             case pl.DataFrame():
+                self.ledger.gave(sender, "main", packet.rows)
                 yield from self._along(sender, "main", packet)
             case _:
                 # Time is told to side outputs too.
@@ -206,7 +278,7 @@ class Pipeline:
                     if each == sender:
                         yield from self._along(sender, tag, packet)
 
-    def _along(self, sender: str, tag: str, packet: Packet) -> Iterator[Sent]:
+    def _along(self, sender: str, tag: str, packet: Packet) -> Iterator[Out]:
         if isinstance(packet.message, pl.DataFrame):
             yield from self._kept(sender, tag, packet.message)
         away: dict[int, None] = {}
@@ -216,36 +288,49 @@ class Pipeline:
             else:
                 away[self._loaded.vertex_of[receiver]] = None
         for vertex in away:
-            yield from self._carried(vertex, sender, tag, packet)
+            combiner = self._combiners.get((vertex, sender, tag))
+            if combiner is None:
+                yield from self._carried(vertex, sender, tag, packet)
+                continue
+            for each, partials in combiner.feed(packet):
+                yield from self._carried(vertex, sender, tag, each, partials)
 
-    def _kept(self, sender: str, tag: str, batch: pl.DataFrame) -> Iterator[Sent]:
+    def _flushed(self) -> Iterator[Out]:
+        for (vertex, sender, tag), combiner in self._combiners.items():
+            for each, partials in combiner.flush():
+                yield from self._carried(vertex, sender, tag, each, partials)
+
+    def _kept(self, sender: str, tag: str, batch: pl.DataFrame) -> Iterator[Out]:
         """Keep rows of outputs that end in no sink. Nodes that make no stage, such as key_by, share that of another."""
         for ref in self._loaded.job.results:
             name, wanted = node.split_ref(ref)
             if batch.height and wanted == tag and self._loaded.plan.stage_of[name] == sender:
-                yield Sent(None, 0, codec.to_ipc(batch), ref)
+                yield Out(codec.to_ipc(batch), output=ref)
 
-    def _carried(self, vertex: int, sender: str, tag: str, packet: Packet) -> Iterator[Sent]:
-        spread = self._loaded.job.vertices[self._number].keys is not None
-        if spread:
+    def _is_result(self, stage: str, tag: str) -> bool:
+        refs = (node.split_ref(ref) for ref in self._loaded.job.results)
+        return any(wanted == tag and self._loaded.plan.stage_of[name] == stage for name, wanted in refs)
+
+    def _carried(self, vertex: int, sender: str, tag: str, packet: Packet, partials: bool = False) -> Iterator[Out]:
+        if self._loaded.job.vertices[self._number].keys is not None:
             packet = packet.carrying(packet.message, (self._share, *packet.split))
-        keys = self._loaded.job.vertices[vertex].keys
-        if keys is None:
-            yield Sent(vertex, 0, codec.encode(sender, tag, packet))
+        shares = self._shares.get(vertex)
+        if shares is None:
+            yield Out(codec.pack(sender, tag, packet), vertex)
         elif isinstance(packet.message, pl.DataFrame):
-            for share, rows in self._shares(packet.message, keys):
-                yield Sent(vertex, share, codec.encode(sender, tag, packet.carrying(rows)))
+            for share, rows in shares.cut(packet.message):
+                yield Out(codec.pack(sender, tag, packet.carrying(rows), partials=partials), vertex, share)
         else:
-            content = codec.encode(sender, tag, packet)
-            yield from (Sent(vertex, share, content) for share in range(self._loaded.job.partitions))
+            packed = codec.pack(sender, tag, packet)
+            yield from (Out(packed, vertex, share) for share in range(self._loaded.job.partitions))
 
-    def _shares(self, batch: pl.DataFrame, keys: tuple[str, ...]) -> Iterator[tuple[int, pl.DataFrame]]:
-        if not batch.height:
-            return
-        group = key_group(batch.select(keys), self._loaded.job.partitions).alias("__share")
-        parts = batch.with_columns(group).partition_by("__share", as_dict=True, include_key=False, maintain_order=True)
-        for (share,), rows in parts.items():
-            yield int(share), rows
+    def counts(self, stage: str) -> dict[str, int]:
+        """Return what is counted of a stage, as far as this pipeline has seen it."""
+        return self.ledger.of(stage, self._hosts, self._combiners.values())
+
+    def _reckoning(self) -> Out:
+        """Tell what became of the rows, when the last has been seen."""
+        return Out(codec.to_ipc(self.ledger.frame(self._hosts, self._combiners.values())), output=LEDGER)
 
     # State
 
@@ -264,12 +349,15 @@ class Pipeline:
                 },
                 "ports": {
                     name: [
-                        [[codec.encode("", "", each) for each in port.queue], port.reached, port.marks, port.ended]
+                        [[codec.pack("", "", each) for each in port.queue], port.reached, port.marks, port.ended]
                         for port in ports
                     ]
                     for name, ports in self._ports.items()
                 },
                 "ends": [[*where, sorted(ended)] for where, ended in self._ends.items()],
+                "combiners": [[*where, combiner.snapshot()] for where, combiner in self._combiners.items()],
+                "coming": sorted(self._coming),
+                "ledger": self.ledger.snapshot(),
                 "turn": self._turn,
                 "rows": self.rows,
             }
@@ -286,15 +374,21 @@ class Pipeline:
             self._hosts[name].counters.update(host["counters"])
         for name, ports in told["ports"].items():
             for port, (queue, reached, marks, ended) in zip(self._ports[name], ports, strict=True):
-                port.queue.extend(codec.decode(each)[2] for each in queue)
+                port.queue.extend(codec.unpack(each)[2] for each in queue)
                 port.reached, port.marks, port.ended = reached, marks, ended
         self._ends = {(stage, port): set(ended) for stage, port, ended in told["ends"]}
+        for vertex, sender, tag, saved_half in told["combiners"]:
+            self._combiners[vertex, sender, tag].restore(saved_half)
+        self._coming = {(stage, port) for stage, port in told["coming"]}
+        self.ledger.restore(told["ledger"])
         self._turn, self.rows = told["turn"], told["rows"]
 
     def close(self) -> None:
         """Close what is open."""
         for host in self._hosts.values():
             host.operator.close()
+        for combiner in self._combiners.values():
+            combiner.close()
         for source in self._sources.values():
             source.close()
 
