@@ -65,9 +65,12 @@ class Deployment:
         lines = self.bundle.files["README.md"].decode().splitlines()
         return [f"cd {self.folder}", *(line.strip() for line in lines if line.startswith("    "))]
 
-    def submit(self) -> ClusterJob:
-        """Run the bundle on the cluster of this machine that it was made for, and return at once."""
-        self.jobs.append(ClusterJob(self._local(), self.folder, self.graph))
+    def submit(self, *, after: ClusterJob | None = None, parallelism: int | None = None) -> ClusterJob:
+        """Run the bundle on the cluster of this machine that it was made for, and return at once.
+
+        `after` is a run that was stopped with a savepoint, and is gone on with; `parallelism` is that of the windows.
+        """
+        self.jobs.append(ClusterJob(self._local(), self.folder, self.graph, after=after, parallelism=parallelism))
         return self.jobs[-1]
 
     def result(self, timeout: float | None = None) -> pl.DataFrame:

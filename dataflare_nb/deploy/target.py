@@ -235,17 +235,21 @@ class Flink:
         *,
         task_managers: int = 2,
         slots: int = 1,
+        port: int | None = None,
         environment: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> LocalCluster:
         """Start a real cluster of this machine, for `stream.deploy(cluster, out=..., submit=True)`.
 
         The first time it makes an environment for apache-flink, 1.1 GB, in `environment` or a folder of its own; Java
-        17 or newer must be there. `options` are those of `Flink`. The processes end with the `with`, or with this one.
+        17 or newer must be there. Flink's page is at `port` of this machine, or a free one. `options` are those of
+        `Flink`. The processes end with the `with`, or with this one.
         """
         from .local.cluster import LocalCluster
 
-        return LocalCluster(task_managers=task_managers, slots=slots, environment_folder=environment, options=options)
+        return LocalCluster(
+            task_managers=task_managers, slots=slots, port=port, environment_folder=environment, options=options
+        )
 
     def between(self) -> list[str]:
         """Name what does not hold between options that are each right."""

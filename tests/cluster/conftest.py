@@ -11,7 +11,7 @@ import pytest
 
 import dataflare_nb as flare
 from dataflare_nb.deploy.local import LocalCluster
-from dataflare_nb.deploy.local.environment import VARIABLE, default_folder, java_home
+from dataflare_nb.deploy.local.environment import default_folder, java_home, ready
 from dataflare_nb.errors import DataflareError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -23,8 +23,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     required = os.environ.get("DATAFLARE_REQUIRE_ALL") == "1"
     try:
         java_home()
-        if not required and not (default_folder() / "dataflare-ready").exists():
-            raise DataflareError(f"there is no environment of apache-flink; {VARIABLE} says where one is")
+        if not required and not ready(default_folder()):
+            raise DataflareError("there is no environment of apache-flink; `make cluster` makes one, of 1.1 GB")
     except DataflareError as error:
         if required:
             pytest.fail(f"{error} (DATAFLARE_REQUIRE_ALL=1 asks for it)")

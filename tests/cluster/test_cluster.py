@@ -1,12 +1,7 @@
-"""What runs on a real Flink cluster gives the rows of the local engine, exactly, even when processes are killed."""
+"""What runs on a real Flink cluster gives the rows of the local engine, exactly, in one job of many graphs."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -17,131 +12,69 @@ import dataflare_nb as flare
 from dataflare_nb import Stream
 from dataflare_nb.deploy import Deployer
 from dataflare_nb.deploy.local import ClusterJob, LocalCluster
-from dataflare_nb.errors import JobError
+from dataflare_nb.engine import run
 from dataflare_nb.graph import Graph
-from dataflare_nb.running import deploy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+WINDOW = flare.tumbling("1m")
 
 
 def from_files(folder: Path) -> dict[str, Stream]:
+    """Each kind of file that is read, with time, with rows that have none, and with rows that are malformed."""
     events().write_parquet(folder / "in.parquet")
     events(1).write_csv(folder / "in.csv")
-    window = flare.tumbling("1m")
+    events(2).write_ndjson(folder / "in.ndjson")
+    for part in range(3):
+        events(part).write_ipc(folder / f"in-{part}.arrow")
+    torn = events(3).write_csv().splitlines()
+    (folder / "torn.csv").write_text("\n".join([*torn[:50], "nonsense,1", *torn[50:90], "x,y,z,w"]) + "\n")
+    timeless = events(4).with_columns(at=pl.when(pl.col("key") != 3).then("at"))
+    csv = flare.read_csv(folder / "in.csv").event_time("at", "60s", unit="s")
+    malformed = flare.read_csv(folder / "torn.csv", schema=events().schema, on_error="dead_letter")
     return {
         "parquet": flare.read_parquet(folder / "in.parquet")
         .event_time("at", "60s", unit="s")
-        .window(window)
+        .window(WINDOW)
         .agg(**MEAN),
-        "csv": flare.read_csv(folder / "in.csv").filter(pl.col("value") > 10).select("key", "value"),
+        "csv": csv.key_by("name").window(WINDOW, allowed_lateness="20s").agg(**MEAN),
+        "ndjson": flare.read_ndjson(folder / "in.ndjson").filter(pl.col("value") > 10).select("key", "value"),
+        "ipc": flare.read_ipc(str(folder / "in-*.arrow")).select("at", "name"),
+        "malformed rows": malformed.invalid,
+        "rows without a time": flare.from_frame(timeless).event_time("at", "20s", unit="s").invalid,
     }
 
 
-@pytest.mark.timeout(300)
 def test_many_graphs_in_one_job_give_the_rows_of_the_local_engine(cluster: LocalCluster, tmp_path: Path) -> None:
     streams = {name: make() for name, make in GRAPHS.items()} | from_files(tmp_path)
+    out = tmp_path / "out"
+    rows = flare.read_parquet(tmp_path / "in.parquet").select("key", double=pl.col("value") * 2)
+    written = rows.write_parquet(out)
     graph = Graph()
-    for stream in streams.values():
+    for stream in (*streams.values(), written):
         graph = graph.merge(stream.graph)
-    heads = [stream.head for stream in streams.values()]
-    assert len(set(heads)) == len(streams) >= 10
+    heads = [stream.head for stream in (*streams.values(), written)]
+    assert len(set(heads)) == len(streams) + 1 >= 20
     folder = Deployer(cluster.target).render(graph, heads).write(tmp_path / "x")
-    job = ClusterJob(cluster, folder, graph).wait(240)
+    job = ClusterJob(cluster, folder, graph).wait(280)
     for name, stream in streams.items():
         found = job.result(stream.head)
         assert found.height, name
         same(found, stream.collect())
+    same(pl.read_parquet(out), rows.collect())
+    assert not list(out.rglob(".*"))
+    ledgers_agree(job, graph, [stream.head for stream in streams.values()])
 
 
-@pytest.mark.timeout(300)
-def test_files_are_written_and_killed_task_managers_lose_and_double_no_row(
-    cluster: LocalCluster, tmp_path: Path
-) -> None:
-    def slowly(frame: pl.DataFrame) -> pl.DataFrame:
-        time.sleep(0.1)
-        return frame
-
-    rows = events(rows=12_800)
-    stream = (
-        flare.from_frame(rows)
-        .event_time("at", "3m", unit="s", watermark_every=64)
-        .map_batches(slowly)
-        .key_by("key")
-        .window(flare.tumbling("1m"))
-        .agg(**MEAN)
-    )
-    out = tmp_path / "out"
-    made = deploy(
-        stream.write_parquet(out).graph, [stream.write_parquet(out).head], cluster, tmp_path / "x", submit=True
-    )
-    job = made.jobs[-1]
-    for number in range(2):
-        completed = _checkpoints(cluster, job) if number else 0
-        _until(lambda known=completed: _checkpoints(cluster, job) >= known + 2, job)
-        os.killpg(cluster.pids[f"taskmanager-{number}"], signal.SIGKILL)
-        cluster.start_task_manager()
-    job.wait(200)
-    assert cluster.get(f"/jobs/{job.id}/checkpoints")["counts"]["restored"] >= 2
-    same(pl.read_parquet(out), stream.collect())
-
-
-def _checkpoints(cluster: LocalCluster, job: ClusterJob) -> int:
-    return int(cluster.get(f"/jobs/{job.id}/checkpoints")["counts"]["completed"]) if job.id else 0
-
-
-def _until(holds: object, job: ClusterJob) -> None:
-    deadline = time.monotonic() + 100
-    while not holds():  # type: ignore[operator]
-        assert job.running, "the job was over before anything could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-@pytest.mark.timeout(200)
-def test_a_comparison_runs_input_of_ones_own_and_a_failure_is_told(cluster: LocalCluster, tmp_path: Path) -> None:
-    stream = (
-        flare.from_frame(events()).with_columns(ok=1 // pl.col("key").cast(pl.Int64).clip(0, 1)).select("ok", "key")
-    )
-    made = stream.filter(pl.col("key") > 3).deploy(cluster, out=tmp_path / "x")
-    compared = made.compare(events(5), timeout=100)
-    assert compared
-    assert compared.rows > 100
-
-    def refuses(frame: pl.DataFrame) -> pl.DataFrame:
-        if frame.height:
-            raise ValueError("the seventh row is odd")
-        return frame
-
-    failing = stream.map_batches(refuses).deploy(flare.Flink(restart="none"), out=tmp_path / "y")
-    with pytest.raises(JobError, match="the seventh row is odd"):
-        ClusterJob(cluster, failing.folder, failing.graph).wait(100)
-
-
-@pytest.mark.timeout(200)
-def test_nothing_outlives_the_process_that_started_a_cluster(cluster: LocalCluster) -> None:
-    program = (
-        "import dataflare_nb as flare, os\n"
-        "made = flare.Flink.local(task_managers=1)\n"
-        "print(*made.pids.values(), flush=True)\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    pids = [int(each) for each in said.stdout.split()]
-    assert len(pids) == 2, said.stderr
-    deadline = time.monotonic() + 20
-    while any(_lives(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a process lives on"
-        time.sleep(0.1)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def ledgers_agree(job: ClusterJob, graph: Graph, heads: list[str]) -> None:
+    """Each row was counted where the local engine counts it."""
+    told = {"name": None, "latency": None, "commit_every": None, "clock": None, "changes": None}
+    local = run(graph.upstream(heads), heads, workers=1, **told)  # type: ignore[arg-type]
+    local.wait()
+    theirs = job.ledger().pivot("name", index="stage", values="value").fill_null(0)
+    wanted = local.ledger().select("stage", "late", "invalid", rows_in="in", rows_out="out")
+    both = wanted.join(theirs, on="stage", suffix="_there")
+    assert both.height == wanted.height
+    for name in ("rows_in", "rows_out", "late", "invalid"):
+        differ = both.filter(pl.col(name) != pl.col(f"{name}_there"))
+        assert differ.is_empty(), differ.select("stage", name, f"{name}_there")
+    assert theirs["held"].sum() == 0

@@ -13,23 +13,25 @@ import tempfile
 import time
 import urllib.request
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...errors import BadOption, JobError, shown, user_line
+from ...errors import BadOption, DataflareError, JobError, JobStopped, shown, user_line
 from ..configuration import WORKERS, restart
 from ..target import Flink, Restart
-from .environment import Environment, environment
+from .environment import Environment, environment, require_room
 
 _PATIENCE = 120.0
 _MOST = 64
+_ROOM = 200_000_000
+"""Bytes that logs, checkpoints and what tasks unpack may take at the least."""
 _running: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
 # Ends the processes when the pipe to it closes, as it does however this process ends.
-_WATCH = 'cat >/dev/null; for each in "$@"; do kill -TERM -- -"$each"; done; sleep 2; ' + (
-    'for each in "$@"; do kill -KILL -- -"$each"; done 2>/dev/null'
+_WATCH = 'cat >/dev/null; for each in "$@"; do kill -TERM "-$each"; done; sleep 2; ' + (
+    'for each in "$@"; do kill -KILL "-$each"; done 2>/dev/null'
 )
 
 
@@ -45,12 +47,15 @@ class LocalCluster:
         *,
         task_managers: int = 2,
         slots: int = 1,
+        port: int | None = None,
         environment_folder: str | os.PathLike[str] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value in (("task_managers", task_managers), ("slots", slots)):
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
                 raise BadOption(f"Flink.local at {user_line()}: {name}={shown(value)}; between 1 and {_MOST}")
+        if port is not None:
+            _require_free(port)
         quick = {"restart": Restart(strategy="fixed-delay", attempts=20, delay="1s"), "checkpoint_interval": "1s"}
         parallelism = task_managers * slots
         groups = {"max_parallelism": 1 << (16 * parallelism - 1).bit_length()}
@@ -59,11 +64,13 @@ class LocalCluster:
         self.environment: Environment = environment(Path(environment_folder) if environment_folder else None)
         self.task_managers = task_managers
         self._closing = ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix="dataflare-flink-"))
+        self.folder = _own_folder()
         self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._clients: list[subprocess.Popen[bytes]] = []
         self._watch: subprocess.Popen[bytes] | None = None
-        self.port, rpc, blob = _free_ports(3)
+        free, rpc, blob = _free_ports(3)
+        self.port = port or free
         self._configure(rpc, blob)
         try:
             self._start()
@@ -96,8 +103,16 @@ class LocalCluster:
 
     def get(self, path: str) -> Any:
         """Ask the REST interface."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
-            return json.load(answer)
+        return self.send("GET", path)
+
+    def send(self, method: str, path: str, body: Any = None, *, timeout: float = 10.0) -> Any:
+        """Tell the REST interface something, and return its answer."""
+        content = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(
+            f"{self.url}{path}", content, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(asked, timeout=timeout) as answer:
+            return json.loads(answer.read() or b"null")
 
     def start_task_manager(self) -> str:
         """Start one more TaskManager, as after one has been lost, and return its name."""
@@ -105,6 +120,28 @@ class LocalCluster:
         self._run(name, "taskmanager.sh")
         self._guard()
         return name
+
+    def run_client(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a program that talks to the cluster, and ends with it at the latest."""
+        if not self._processes:
+            raise JobStopped("the cluster is closed; flare.Flink.local() starts another")
+        with log.open("wb") as told:
+            client = subprocess.Popen(
+                command,
+                env=self.variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._clients = [each for each in self._clients if each.poll() is None] + [client]
+        self._guard()
+        return client
+
+    def end_client(self, client: subprocess.Popen[bytes]) -> None:
+        """End a client and what it has started."""
+        _signal(client.pid, signal.SIGKILL)
+        client.wait()
 
     def wait_for(self, task_managers: int) -> None:
         """Wait until so many TaskManagers have reported. Raises JobError if a process ends before."""
@@ -126,6 +163,9 @@ class LocalCluster:
 
     def close(self) -> None:
         """End all processes. May be called twice."""
+        for client in self._clients:
+            self.end_client(client)
+        self._clients = []
         for process in self._processes.values():
             _signal(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + 5
@@ -173,15 +213,16 @@ class LocalCluster:
             )
 
     def _guard(self) -> None:
-        self._unguard()
-        pids = [str(process.pid) for process in self._processes.values()]
-        self._watch = subprocess.Popen(
+        pids = [str(process.pid) for process in (*self._processes.values(), *self._clients)]
+        watch = subprocess.Popen(
             ["sh", "-c", _WATCH, "watch", *pids],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._unguard()
+        self._watch = watch
 
     def _unguard(self) -> None:
         watch, self._watch = self._watch, None
@@ -223,8 +264,10 @@ class LocalCluster:
             "io.tmp.dirs": str(self.folder / "tmp"),
             "env.log.dir": str(self.folder / "log"),
             "env.pid.dir": str(self.folder / "tmp"),
-            "heartbeat.interval": 2_000,
-            "heartbeat.timeout": 10_000,
+            # A process that is gone is missed after about a second, one that is only busy is not.
+            "heartbeat.interval": 500,
+            "heartbeat.timeout": 15_000,
+            "metrics.fetcher.update-interval": 1_000,
             "state.backend.type": self.target.state_backend,
             "execution.checkpointing.dir": f"file://{self.folder}/checkpoints",
             "execution.checkpointing.savepoint-dir": f"file://{self.folder}/savepoints",
@@ -243,6 +286,29 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{name}"] = value
     return found
+
+
+def _own_folder() -> Path:
+    try:
+        require_room(Path(tempfile.gettempdir()), _ROOM)
+        return Path(tempfile.mkdtemp(prefix="dataflare-flink-"))
+    except OSError as error:
+        raise DataflareError(
+            f"a local Flink cluster has no folder in {tempfile.gettempdir()}: {error.strerror}; TMPDIR names another place"
+        ) from None
+
+
+def _require_free(port: int) -> None:
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port < 1 << 16:
+        raise BadOption(f"Flink.local at {user_line()}: port={shown(port)}; between 1 and 65535")
+    with socket.socket() as asked:
+        asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            asked.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise BadOption(
+                f"Flink.local at {user_line()}: port {port} cannot be had ({error.strerror}); leave it out for a free one"
+            ) from None
 
 
 def _free_ports(count: int) -> list[int]:

@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataflareError
+from ...errors import BadOption, DataflareError
 from ...wasm.environment import cache_folder
 from .. import versions
 
 VARIABLE = "DATAFLARE_FLINK_ENV"
 _OLDEST_JAVA = 17
 _READY = "dataflare-ready"
+_ROOM = 3_000_000_000
+"""Bytes: what stays, and what pip unpacks on the way."""
 _PACKAGE = Path(versions.__file__).resolve().parents[1]
 
 
@@ -56,21 +58,53 @@ def environment(folder: Path | None = None) -> Environment:
             f"apache-flink {versions.FLINK} is for Python {versions.PYTHONS[0]} to {versions.PYTHONS[-1]}, and this is "
             f"{versions.PYTHON}"
         )
-    place = folder or default_folder()
+    place = (folder or default_folder()).absolute()
     with _alone(place):
         made = Environment(place, java)
-        if not (place / _READY).exists():
+        if not ready(place):
+            _require_own(place)
+            require_room(place.parent, _ROOM)
             _make(place)
         _link(made)
         return made
+
+
+def ready(place: Path) -> bool:
+    """Tell whether an environment is there, whole and with the versions of now."""
+    try:
+        return (place / _READY).read_text() == _wanted()
+    except OSError:
+        return False
+
+
+def require_room(place: Path, room: int) -> None:
+    """Raise DataflareError unless a folder has so many bytes left."""
+    free = shutil.disk_usage(place).free
+    if free < room:
+        raise DataflareError(
+            f"a local Flink cluster needs {room / 1e9:.1f} GB in {place}, which has {free / 1e9:.1f} GB left; "
+            f"{VARIABLE} names another place for its environment, TMPDIR for the rest"
+        )
+
+
+def _require_own(place: Path) -> None:
+    """Raise BadOption for a folder that holds something else: making an environment empties it."""
+    if place.exists() and not place.is_dir():
+        raise BadOption(f"{place} is a file; give a folder for the environment of Flink")
+    if place.is_dir() and any(place.iterdir()) and not (place / "pyvenv.cfg").is_file():
+        raise BadOption(f"{place} holds something else than an environment; give a folder of its own")
+
+
+def _wanted() -> str:
+    pins = sorted(f"{name}=={told}" for name, told in versions.pins().items() if name != "dataflare-nb")
+    return "\n".join([f"python=={versions.PYTHON}", *pins, ""])
 
 
 def default_folder() -> Path:
     """Return where the environment of these pins is kept."""
     if told := os.environ.get(VARIABLE):
         return Path(told).absolute()
-    pins = sorted((name, told) for name, told in versions.pins().items() if name != "dataflare-nb")
-    digest = hashlib.sha256(repr((versions.PYTHON, pins)).encode()).hexdigest()
+    digest = hashlib.sha256(_wanted().encode()).hexdigest()
     return (cache_folder() or Path(tempfile.gettempdir()) / "dataflare").absolute() / f"flink-{digest[:12]}"
 
 
@@ -92,13 +126,13 @@ def java_home() -> Path:
 
 
 def _make(place: Path) -> None:
-    wanted = [f"{name}=={told}" for name, told in sorted(versions.pins().items()) if name != "dataflare-nb"]
+    wanted = [each for each in _wanted().split() if not each.startswith("python==")]
     python = str(place / "bin" / "python")
     _step(1, f"an environment for Flink in {place}", [sys.executable, "-m", "venv", "--clear", str(place)])
     # Some of Flink's own dependencies are built here, with tools that newer ones have left behind.
     _step(2, "what builds its dependencies", [python, "-m", "pip", "install", "--quiet", "setuptools<80", "wheel"])
     _step(3, f"{', '.join(wanted)} (1.1 GB)", [python, "-m", "pip", "install", "--quiet", *wanted])
-    (place / _READY).touch()
+    (place / _READY).write_text(_wanted())
 
 
 def _step(number: int, what: str, command: Sequence[str]) -> None:
@@ -123,7 +157,13 @@ def _link(made: Environment) -> None:
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Let one process at a time make an environment."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with (place.parent / f".{place.name}.lock").open("w") as lock:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        held = (place.parent / f".{place.name}.lock").open("w")
+    except OSError as error:
+        raise DataflareError(
+            f"the environment for Flink cannot be made in {place}: {error.strerror}; {VARIABLE} names another place"
+        ) from None
+    with held as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -22,7 +22,7 @@ from .pipeline import POLL_ROWS
 
 _SPARE_TICKS = 64
 _TICK_BYTES = 32_000
-"""A tick about fills a buffer of Flink's, so that few wait before the sources and a checkpoint does not wait for them."""
+"""A tick about fills a buffer of Flink's, so that few wait before the sources, and a checkpoint for few of them."""
 _BYTES_OF_A_POLL = 1 << 20
 """What a poll of a file may read at least; more ticks than polls cost next to nothing."""
 

@@ -1,4 +1,4 @@
-"""Where the rows of a pipeline are: counted as they pass, told as metrics while it runs and as rows when it has ended."""
+"""Where the rows of a pipeline are: counted as they pass, told as metrics while it runs, and when it has ended."""
 
 from __future__ import annotations
 

@@ -158,6 +158,7 @@ class Pipeline:
             name, packets = self._poll()
             for packet in packets:
                 self.rows += packet.rows
+                self.ledger.took(name, packet.rows)
                 for out in self._send(name, packet):
                     made += out.bytes
                     yield out
