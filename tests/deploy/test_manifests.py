@@ -39,6 +39,8 @@ FULL = flare.Flink(
     secrets={"KAFKA_PASSWORD": "kafka/password"},
     configuration={"taskmanager.network.memory.max": "256mb"},
 )
+TARGETS = {"default": flare.Flink(image="registry.example/flights:1"), "full": FULL}
+GOLDEN = Path(__file__).parent / "golden"
 OTHERS = ("Kustomization", "FlinkDeployment", "PodMonitor")
 """What Kubernetes itself knows no schema of."""
 
@@ -104,6 +106,19 @@ def documents(target: flare.Flink) -> Iterator[dict[str, Any]]:
             yield from yaml.safe_load_all(content)
 
 
+def golden(target: flare.Flink) -> dict[str, bytes]:
+    """Return the files of a bundle that people review: manifests and README."""
+    files = Deployer(target).render(graphs.hourly().graph).files
+    return {path: content for path, content in files.items() if path.endswith((".yaml", ".md"))}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_manifests_are_those_that_were_reviewed(name: str) -> None:
+    made = golden(TARGETS[name])
+    kept = {path.name: path.read_text() for path in sorted((GOLDEN / name).iterdir())}
+    assert {path: content.decode() for path, content in made.items()} == kept, "python -m tests.deploy.renew"
+
+
 def of_kind(kind: str, target: flare.Flink = FULL) -> dict[str, Any]:
     return next(each for each in documents(target) if each["kind"] == kind)
 
@@ -159,10 +174,20 @@ def test_the_flink_deployment_holds_to_the_operators_own_definition(target: flar
     for name in ("apiVersion", "kind", "metadata"):
         schema["properties"].setdefault(name, {})
     _close(schema)
+    assert not list(_unknown(OURS, schema)), "our schema lets pass what the operator does not know"
     document = of_kind("FlinkDeployment", target)
     assert faults(document, schema) == []
     document["spec"]["podTemplate"]["spec"]["nodeSelectr"] = {}
     assert faults(document, schema)
+
+
+def _unknown(ours: dict[str, Any], theirs: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Name the fields of our schema that the operator's does not have."""
+    for name, inner in ours.get("properties", {}).items():
+        if name not in theirs.get("properties", {}):
+            yield f"{path}.{name}"
+        else:
+            yield from _unknown(inner, theirs["properties"][name], f"{path}.{name}")
 
 
 def _close(schema: Any) -> None:

@@ -49,9 +49,8 @@ def test_other_parallelisms_differ_by_one_share_at_most() -> None:
 def test_rows_of_a_key_are_in_one_share_and_keep_their_order() -> None:
     frame = pl.DataFrame({"key": [f"k{n % 97}" for n in range(5_000)], "n": range(5_000)})
     cutter = Shares(("key",), 8)
-    first = {share: rows for share, rows in cutter.cut(frame)}
-    again = {share: rows for share, rows in cutter.cut(frame)}
-    anew = {share: rows for share, rows in Shares(("key",), 8).cut(frame[::-1])}
+    first, again = dict(cutter.cut(frame)), dict(cutter.cut(frame))
+    anew = dict(Shares(("key",), 8).cut(frame[::-1]))
     assert sorted(first) == list(range(8))
     assert sum(rows.height for rows in first.values()) == frame.height
     for share, rows in first.items():

@@ -293,8 +293,9 @@ def _own_folder() -> Path:
         require_room(Path(tempfile.gettempdir()), _ROOM)
         return Path(tempfile.mkdtemp(prefix="dataflare-flink-"))
     except OSError as error:
+        place = tempfile.gettempdir()
         raise DataflareError(
-            f"a local Flink cluster has no folder in {tempfile.gettempdir()}: {error.strerror}; TMPDIR names another place"
+            f"a local Flink cluster can have no folder in {place}: {error.strerror}; TMPDIR names another place"
         ) from None
 
 
@@ -307,7 +308,7 @@ def _require_free(port: int) -> None:
             asked.bind(("127.0.0.1", port))
         except OSError as error:
             raise BadOption(
-                f"Flink.local at {user_line()}: port {port} cannot be had ({error.strerror}); leave it out for a free one"
+                f"Flink.local at {user_line()}: port {port} cannot be had ({error.strerror}); leave it out"
             ) from None
 
 
