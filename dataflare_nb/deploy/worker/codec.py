@@ -19,15 +19,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 
-def encode(packed: Sequence[Packed]) -> bytes:
-    """Return packets as one record."""
-    return _encode(packed)
+def encode(run: str, packed: Sequence[Packed]) -> bytes:
+    """Return packets of a run as one record."""
+    return _encode((run, packed))
 
 
-def decode(record: bytes) -> list[Packed]:
-    """Return the packets of a record."""
-    found: list[Packed] = _decode(record)
-    return found
+def decode(record: bytes) -> tuple[str, list[Packed]]:
+    """Return the run and the packets of a record."""
+    run, packed = _decode(record)
+    return run, packed
 
 
 def pack(sender: str, tag: str, packet: Packet, *, partials: bool = False) -> Packed:

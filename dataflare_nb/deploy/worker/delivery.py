@@ -15,19 +15,14 @@ from . import codec
 from .ledger import LEDGER, sums
 from .loading import Loaded
 
-_DONE = ".delivered"
+_DONE = ".delivered-"
 
 
-def committed(results: Path, outputs: Sequence[str] | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Return the rows of each output, frame by frame. What a crash left behind has a name that begins with a dot."""
-    for file in sorted(results.rglob("*")):
-        if not file.is_file() or any(part.startswith(".") for part in file.relative_to(results).parts):
-            continue
-        with file.open("rb") as lines:
-            for line in lines:
-                output, _, content = line.rstrip(b"\n").partition(b" ")
-                if outputs is None or output.decode() in outputs:
-                    yield output.decode(), codec.from_ipc(base64.b64decode(content))
+def committed(results: Path, outputs: Sequence[str], run: str | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Return the rows of outputs, frame by frame. What a crash left behind has a name that begins with a dot."""
+    for of_run, output, content in _lines(results):
+        if output in outputs and run in (None, of_run):
+            yield output, codec.from_ipc(base64.b64decode(content))
 
 
 def ledger(results: Path) -> pl.DataFrame:
@@ -35,31 +30,32 @@ def ledger(results: Path) -> pl.DataFrame:
     return sums(rows for _, rows in committed(results, [LEDGER]))
 
 
-def complete(results: Path) -> bool:
-    """Tell whether the sources have been read to their end, and all that follows from it is committed."""
-    return not ledger(results).is_empty()
+def complete(results: Path) -> list[str]:
+    """Return the runs whose sources have been read to their end, with all that follows from it, and are not delivered.
+
+    A run that was cancelled, or stopped with a savepoint, is not among them.
+    """
+    runs = dict.fromkeys(run for run, output, _ in _lines(results) if output == LEDGER)
+    return [run for run in runs if not (results / f"{_DONE}{run}").exists()]
 
 
-def deliver(loaded: Loaded, results: Path) -> None:
-    """Write the rows of each sink, and make them visible at once. Does nothing for a job that has been delivered."""
+def deliver(loaded: Loaded, results: Path, run: str) -> None:
+    """Write the rows of each sink, and make them visible at once."""
     sinks = {stage.id: stage for stage in loaded.plan.stages if stage.sink is not None}
-    if not sinks or (results / _DONE).exists():
-        return
     clock = SystemClock()
     drivers: dict[str, SinkDriver] = {}
     try:
         for name, stage in sinks.items():
             assert stage.sink is not None
             drivers[name] = SinkDriver(stage.sink(clock), _Context(name, clock), stage.schema, clock, commit_every=None)
-        for name, rows in committed(results, tuple(sinks)):
+        for name, rows in committed(results, tuple(sinks), run):
             drivers[name].write(rows)
         # All of them, before any is seen.
         for driver in drivers.values():
             driver.prepare()
         for driver in drivers.values():
             driver.commit()
-        results.mkdir(parents=True, exist_ok=True)
-        (results / _DONE).touch()
+        (results / f"{_DONE}{run}").touch()
     except BaseException:
         for driver in drivers.values():
             driver.abort()
@@ -67,6 +63,17 @@ def deliver(loaded: Loaded, results: Path) -> None:
     finally:
         for driver in drivers.values():
             driver.close()
+
+
+def _lines(results: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yield what is committed: of which run, of which output, and the rows."""
+    for file in sorted(results.rglob("*")):
+        if not file.is_file() or any(part.startswith(".") for part in file.relative_to(results).parts):
+            continue
+        with file.open("rb") as lines:
+            for line in lines:
+                run, output, content = line.rstrip(b"\n").split(b" ", 2)
+                yield run.decode(), output.decode(), content
 
 
 class _Context:

@@ -69,7 +69,7 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
         key = int(value[0])
         pipeline = self._pipeline(key)
         before = pipeline.rows
-        yield from self._out(self._work(pipeline, value))
+        yield from self._out(pipeline, self._work(pipeline, value))
         self._rows.inc(pipeline.rows - before)
         self._state.update(_Lazily(pipeline))
 
@@ -89,10 +89,10 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
             self._pipelines[key] = known
         return known
 
-    def _out(self, sent: Iterator[Sent]) -> Iterator[Any]:
+    def _out(self, pipeline: Pipeline, sent: Iterator[Sent]) -> Iterator[Any]:
         for each in sent:
             if each.vertex is None:
-                yield f"{each.output} {base64.b64encode(each.content).decode()}"
+                yield f"{pipeline.run} {each.output} {base64.b64encode(each.content).decode()}"
             else:
                 spread = self._loaded.job.vertices[each.vertex].keys is not None
                 yield tag(each.vertex), (self._keys[each.share] if spread else 0, each.content)

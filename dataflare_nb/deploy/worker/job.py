@@ -38,8 +38,8 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
     build(loaded, results, asked.parallelism).execute(loaded.job.name)
     # A job that was stopped with a savepoint ends well too, and goes on later.
     place = Path(results.removeprefix("file://"))
-    if delivery.complete(place):
-        delivery.deliver(loaded, place)
+    for run in delivery.complete(place):
+        delivery.deliver(loaded, place, run)
 
 
 def build(loaded: Loaded, results: str, parallelism: int | None = None) -> StreamExecutionEnvironment:

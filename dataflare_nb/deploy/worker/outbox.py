@@ -42,7 +42,7 @@ class _Box:
     bytes: int = 0
 
 
-def records(outs: Iterator[Out]) -> Iterator[Sent]:
+def records(run: str, outs: Iterator[Out]) -> Iterator[Sent]:
     """Put packets that go the same way into one record, in their order; a record costs Flink more than its bytes."""
     boxes: dict[tuple[int, int], _Box] = {}
     for out in outs:
@@ -56,6 +56,6 @@ def records(outs: Iterator[Out]) -> Iterator[Sent]:
         box.packets.append(out.content)
         box.bytes += out.bytes
         if box.bytes >= _BYTES_OF_A_RECORD:
-            yield Sent(*way, codec.encode(boxes.pop(way).packets))
+            yield Sent(*way, codec.encode(run, boxes.pop(way).packets))
     for way, box in boxes.items():
-        yield Sent(*way, codec.encode(box.packets))
+        yield Sent(*way, codec.encode(run, box.packets))

@@ -7,6 +7,7 @@ all it knows can be saved and taken up again, so Flink is asked only to carry, t
 from __future__ import annotations
 
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class Pipeline:
         self._ports: dict[str, list[_Port]] = {}
         self._ends: dict[tuple[str, int], set[int]] = {}
         self._turn = 0
+        self.run = uuid.uuid4().hex
+        """Tells rows of this run from what another has left; kept with the state, and told to those who follow."""
         self.rows = 0
         self.ledger = Ledger(stage.id for stage in self._stages)
         for stage in self._stages:
@@ -150,7 +153,7 @@ class Pipeline:
 
     def step(self, seconds: float = 0.0) -> Iterator[Sent]:
         """Poll sources, each when it is its turn, for about so long and at least once."""
-        return records(self._steps(time.monotonic() + seconds))
+        return records(self.run, self._steps(time.monotonic() + seconds))
 
     def _steps(self, until: float) -> Iterator[Out]:
         made = 0
@@ -194,10 +197,11 @@ class Pipeline:
 
     def feed(self, record: bytes) -> Iterator[Sent]:
         """Take a record of another vertex."""
-        return records(self._fed(record))
+        self.run, packets = codec.decode(record)
+        return records(self.run, self._fed(packets))
 
-    def _fed(self, record: bytes) -> Iterator[Out]:
-        for packed in codec.decode(record):
+    def _fed(self, packets: list[codec.Packed]) -> Iterator[Out]:
+        for packed in packets:
             sender, tag, packet, partials = codec.unpack(packed)
             for receiver, port in self._readers.get((sender, tag), ()):
                 if receiver not in self._own:
@@ -359,6 +363,7 @@ class Pipeline:
                 "combiners": [[*where, combiner.snapshot()] for where, combiner in self._combiners.items()],
                 "coming": sorted(self._coming),
                 "ledger": self.ledger.snapshot(),
+                "run": self.run,
                 "turn": self._turn,
                 "rows": self.rows,
             }
@@ -382,7 +387,7 @@ class Pipeline:
             self._combiners[vertex, sender, tag].restore(saved_half)
         self._coming = {(stage, port) for stage, port in told["coming"]}
         self.ledger.restore(told["ledger"])
-        self._turn, self.rows = told["turn"], told["rows"]
+        self.run, self._turn, self.rows = told["run"], told["turn"], told["rows"]
 
     def close(self) -> None:
         """Close what is open."""
