@@ -28,6 +28,7 @@ def of(target: Flink) -> dict[str, str]:
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
         "metrics.reporter.prom.port": str(METRICS_PORT),
         **WORKERS,
+        **NETWORK,
         "python.executable": PYTHON_IN_IMAGE,
         "python.client.executable": PYTHON_IN_IMAGE,
         **restart(target),
@@ -40,11 +41,18 @@ def of(target: Flink) -> dict[str, str]:
 
 WORKERS = {
     "python.execution-mode": "process",
-    "python.fn-execution.bundle.size": "16",
+    "python.fn-execution.bundle.size": "8",
     "python.fn-execution.bundle.time": "200",
     "pipeline.object-reuse": "true",
 }
 """How Flink hands batches to Python, on Kubernetes and on a local cluster alike."""
+
+NETWORK = {
+    "taskmanager.network.memory.buffer-debloat.enabled": "true",
+    "taskmanager.network.memory.buffer-debloat.target": "200ms",
+    "taskmanager.network.memory.buffer-debloat.period": "100ms",
+}
+"""Little waits before a task, since a checkpoint waits for it to be worked on."""
 
 
 def restart(target: Flink) -> dict[str, str]:

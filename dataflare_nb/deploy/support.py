@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..graph import Graph, node
+from ..runtime.plan import plan
 from ..runtime.plugins import NAME as PLUGIN
 from ..windows import Every
 from . import blobs
+from .layout import layout
 from .secrets import references, written_out
 from .target import Flink
 
@@ -86,12 +88,26 @@ _REGISTERED = "is registered in this process; the image has only the connectors 
 def check(graph: Graph, target: Flink) -> list[Unsupported]:
     """Name everything that the cluster cannot do, with the stage and the reason."""
     found = [problem for item in graph for problem in _of(item, graph, target)]
-    found += [
-        Unsupported(name, "", "stage_parallelism names it, and the graph has no such stage")
-        for name in target.stage_parallelism
-        if name not in graph.nodes
-    ]
-    return found
+    return found + list(_misplaced(graph, target))
+
+
+def _misplaced(graph: Graph, target: Flink) -> Iterator[Unsupported]:
+    """Name what stage_parallelism asks for in vain."""
+    if not target.stage_parallelism:
+        return
+    planned = plan(graph)
+    spread = {stage for vertex in layout(graph, planned, target) if vertex.keys for stage in vertex.stages}
+    for name in target.stage_parallelism:
+        if name not in graph.nodes:
+            yield Unsupported(name, "", "stage_parallelism names it, and the graph has no such stage")
+        elif planned.stage_of[name] not in spread:
+            where = graph.nodes[name].where
+            yield Unsupported(
+                name,
+                where,
+                "stage_parallelism names it, and only windows over keys, with what follows "
+                "row by row, run in several instances",
+            )
 
 
 def _of(item: node.AnyNode, graph: Graph, target: Flink) -> Iterator[Unsupported]:

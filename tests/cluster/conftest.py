@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import dataflare_nb as flare
+from dataflare_nb.deploy import versions
 from dataflare_nb.deploy.local import LocalCluster
 from dataflare_nb.deploy.local.environment import default_folder, java_home, ready
 from dataflare_nb.errors import DataflareError
@@ -21,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Skip where Java or the environment is missing, unless all tests are required."""
     required = os.environ.get("DATAFLARE_REQUIRE_ALL") == "1"
+    if ".".join(map(str, sys.version_info[:2])) not in versions.PYTHONS:
+        pytest.skip(f"apache-flink {versions.FLINK} is for Python {versions.PYTHONS[0]} to {versions.PYTHONS[-1]}")
     try:
         java_home()
         if not required and not ready(default_folder()):

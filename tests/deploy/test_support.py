@@ -78,6 +78,14 @@ def test_all_that_is_refused_is_named_at_once_and_nothing_is_written(tmp_path: P
     connection.close()
 
 
+def test_a_parallelism_that_a_stage_cannot_have_is_named() -> None:
+    stream = FRAME.filter(pl.col("a") > 0).named("few").event_time("t", unit="s")
+    counted = stream.key_by("a").window(flare.tumbling("1m")).agg(n=pl.len()).named("counted")
+    assert reasons(counted, flare.Flink(stage_parallelism={"counted": 3})) == []
+    (told,) = reasons(counted, flare.Flink(stage_parallelism={"counted": 3, "few": 2}))
+    assert "only windows over keys" in told
+
+
 def test_what_lives_in_this_process_is_refused() -> None:
     assert reasons(FRAME.to_memory(flare.MemoryBuffer())) == [
         "the buffer is in the memory of this process; write to files"

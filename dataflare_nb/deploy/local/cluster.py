@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from ...errors import BadOption, DataflareError, JobError, JobStopped, shown, user_line
-from ..configuration import WORKERS, restart
+from ..configuration import NETWORK, WORKERS, restart
 from ..target import Flink, Restart
 from .environment import Environment, environment, require_room
 
@@ -244,6 +244,7 @@ class LocalCluster:
         python = str(self.environment.python)
         told |= {
             **WORKERS,
+            **NETWORK,
             "jobmanager.bind-host": "127.0.0.1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.rpc.port": rpc,

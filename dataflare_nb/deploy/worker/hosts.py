@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyflink.common import Types
+from pyflink.common import Row, Types
 from pyflink.datastream import OutputTag
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
@@ -19,7 +19,8 @@ from .outbox import Sent
 from .pipeline import Pipeline
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-RECORD = Types.TUPLE([Types.INT(), BYTES])
+RECORD = Types.ROW([Types.INT(), BYTES])
+"""A key and what is for it."""
 _TURN = 0.05
 """Seconds that a tick reads for: long enough to put much into a record, short enough not to keep a checkpoint."""
 
@@ -66,7 +67,7 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
             pipeline.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        key = int(value[0])
+        key = int(ctx.get_current_key())
         pipeline = self._pipeline(key)
         before = pipeline.rows
         yield from self._out(pipeline, self._work(pipeline, value))
@@ -74,7 +75,7 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
         self._state.update(_Lazily(pipeline))
 
     def _work(self, pipeline: Pipeline, value: Any) -> Iterator[Sent]:
-        return pipeline.feed(bytes(value[1]))
+        return pipeline.feed(bytes(value))
 
     def _count(self, stage: str, name: str) -> int:
         return sum(pipeline.counts(stage).get(name, 0) for pipeline in self._pipelines.values())
@@ -95,7 +96,7 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
                 yield f"{pipeline.run} {each.output} {base64.b64encode(each.content).decode()}"
             else:
                 spread = self._loaded.job.vertices[each.vertex].keys is not None
-                yield tag(each.vertex), (self._keys[each.share] if spread else 0, each.content)
+                yield tag(each.vertex), Row(self._keys[each.share] if spread else 0, each.content)
 
 
 class Ticked(Hosted):
@@ -107,6 +108,6 @@ class Ticked(Hosted):
 
     def _work(self, pipeline: Pipeline, value: Any) -> Iterator[Sent]:
         yield from pipeline.step(_TURN)
-        if int.from_bytes(bytes(value[1]), "little") == self._last:
+        if int.from_bytes(bytes(value), "little") == self._last:
             while not pipeline.ended:
                 yield from pipeline.step(_TURN)

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pyflink.common import Configuration, Encoder, Types, WatermarkStrategy
-from pyflink.datastream import CheckpointingMode, DataStream, StreamExecutionEnvironment
+from pyflink.common import Configuration, Encoder, Row, Types, WatermarkStrategy
+from pyflink.datastream import CheckpointingMode, DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.java_gateway import get_gateway
 
 from ...clock import SystemClock
 from .. import configuration
 from . import delivery
-from .hosts import RECORD, Hosted, Ticked, tag
+from .hosts import BYTES, RECORD, Hosted, Ticked, tag
 from .loading import Loaded, load
 from .pipeline import POLL_ROWS
 
@@ -66,7 +67,7 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
             )
         instances = parallelism if parallelism and vertex.keys is not None else vertex.parallelism
         made = (
-            arriving.key_by(_key, Types.INT())
+            _keyed(arriving)
             .process(function, Types.STRING())
             .set_parallelism(instances)
             .name(vertex.id)
@@ -75,7 +76,7 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
         rows.append(made)
         for later in range(len(loaded.job.vertices)):
             if _reads(loaded, later, number):
-                sent.setdefault(later, []).append(made.get_side_output(tag(later)))
+                sent.setdefault(later, []).append(_beside(made, later))
     _keep(rows, results)
     return environment
 
@@ -87,11 +88,20 @@ def _ticker(environment: StreamExecutionEnvironment, last: int) -> DataStream:
 
 
 def _tick(number: Any) -> Any:
-    return 0, int(number).to_bytes(_TICK_BYTES, "little")
+    return Row(0, int(number).to_bytes(_TICK_BYTES, "little"))
 
 
-def _key(record: Any) -> int:
-    return int(record[0])
+def _beside(stream: DataStream, vertex: int) -> DataStream:
+    """Return the records for a vertex. PyFlink's own way would take each through Python once more."""
+    return DataStream(stream._j_data_stream.getSideOutput(tag(vertex).get_java_output_tag()))
+
+
+def _keyed(records: DataStream) -> KeyedStream:
+    """Key records by their first field, again without a way through Python; functions are given the second."""
+    keyed = records._j_data_stream.keyBy(
+        get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.INT()]).get_java_type_info()
+    )
+    return KeyedStream(keyed, BYTES, records)
 
 
 def _keep(rows: list[DataStream], results: str) -> None:
