@@ -12,6 +12,14 @@ Manifest: TypeAlias = dict[str, Any]
 USER = 9999
 """The user that Flink's images know as `flink`."""
 DATA = "/data"
+_FILE_SYSTEMS = {
+    **dict.fromkeys(("s3", "s3a"), "flink-s3-fs-hadoop"),
+    "s3p": "flink-s3-fs-presto",
+    "gs": "flink-gs-fs-hadoop",
+    **dict.fromkeys(("abfs", "abfss", "wasb", "wasbs"), "flink-azure-fs-hadoop"),
+    "oss": "flink-oss-fs-hadoop",
+}
+"""What of Flink's image has to be switched on for a place of checkpoints."""
 _POD_CONFIGURATION = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 
 
@@ -92,11 +100,14 @@ def _pod(meta: _Meta) -> Manifest:
     }
     if target.environment:
         container["envFrom"] = [{"configMapRef": {"name": meta.name}}]
-    if target.secrets:
-        container["env"] = [
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for name, (secret, key) in ((each, told.split("/")) for each, told in target.secrets.items())
-        ]
+    variables: list[Manifest] = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for name, (secret, key) in ((each, told.split("/")) for each, told in target.secrets.items())
+    ]
+    if (plugin := _FILE_SYSTEMS.get(target.checkpoints.partition("://")[0])) is not None:
+        variables.append({"name": "ENABLE_BUILT_IN_PLUGINS", "value": f"{plugin}-{FLINK}.jar"})
+    if variables:
+        container["env"] = variables
     spec: Manifest = {
         "containers": [container],
         "securityContext": {

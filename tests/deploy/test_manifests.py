@@ -221,8 +221,9 @@ def test_options_are_where_flink_and_kubernetes_look_for_them() -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     (container,) = pod["containers"]
     assert container["envFrom"] == [{"configMapRef": {"name": "flights"}}]
-    (variable,) = container["env"]
+    variable, plugins = container["env"]
     assert variable["valueFrom"] == {"secretKeyRef": {"name": "kafka", "key": "password"}}
+    assert plugins == {"name": "ENABLE_BUILT_IN_PLUGINS", "value": "flink-s3-fs-hadoop-2.3.0.jar"}
 
 
 def test_names_and_references_fit_together() -> None:
