@@ -95,7 +95,10 @@ class Deployment:
         with tempfile.TemporaryDirectory(prefix="dataflare-compare-") as folder:
             bundle = Deployer(self.target).render(graph, [head])
             job = ClusterJob(cluster, bundle.write(Path(folder) / "bundle"), graph)
-            found = job.wait(timeout).result(head)
+            try:
+                found = job.wait(timeout).result(head)
+            finally:
+                job.stop()
         return Comparison.of(found, self.collect(graph, head))
 
     def _local(self) -> LocalCluster:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +22,14 @@ from dataflare_nb.errors import BadOption, JobError, JobStopped, JobTimeout
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
 BATCH = 64
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running(cluster: LocalCluster) -> Iterator[None]:
+    yield
+    for job in cluster.get("/jobs")["jobs"]:
+        if job["status"] not in ("FINISHED", "FAILED", "CANCELED"):
+            cluster.send("PATCH", f"/jobs/{job['id']}?mode=cancel")
 
 
 def slowly(frame: pl.DataFrame) -> pl.DataFrame:
@@ -47,7 +55,7 @@ def checkpoints(cluster: LocalCluster, job: ClusterJob) -> int:
 
 
 def until(holds: Callable[[], bool], job: ClusterJob) -> None:
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 250
     while not holds():
         assert job.running, f"the job was over before: {job._cause()}"
         assert time.monotonic() < deadline
