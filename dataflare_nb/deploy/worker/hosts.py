@@ -21,7 +21,7 @@ from .pipeline import Pipeline
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.ROW([Types.INT(), BYTES])
 """A key and what is for it."""
-_TURN = 0.05
+TURN = 0.05
 """Seconds that a tick reads for: long enough to put much into a record, short enough not to keep a checkpoint."""
 
 
@@ -106,8 +106,12 @@ class Ticked(Hosted):
         super().__init__(folder, vertex, False)
         self._last = last
 
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        if not self._pipeline(int(ctx.get_current_key())).ended:
+            yield from super().process_element(value, ctx)
+
     def _work(self, pipeline: Pipeline, value: Any) -> Iterator[Sent]:
-        yield from pipeline.step(_TURN)
+        yield from pipeline.step(TURN)
         if int.from_bytes(bytes(value), "little") == self._last:
             while not pipeline.ended:
-                yield from pipeline.step(_TURN)
+                yield from pipeline.step(TURN)

@@ -15,9 +15,10 @@ from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
 from ...clock import SystemClock
+from ...graph import node
 from .. import configuration
 from . import delivery
-from .hosts import BYTES, RECORD, Hosted, Ticked, tag
+from .hosts import BYTES, RECORD, TURN, Hosted, Ticked, tag
 from .loading import Loaded, load
 from .pipeline import POLL_ROWS
 
@@ -124,16 +125,20 @@ def _reads(loaded: Loaded, later: int, number: int) -> bool:
 
 
 def _ticks(loaded: Loaded, stages: Sequence[str]) -> int:
-    """Return how many polls will do; what is left over is read by the last."""
+    """Return how many polls will do, and no more than a few too many; what is left over is read by the last."""
     ticks = _SPARE_TICKS
     for stage in (loaded.stages[name] for name in stages):
         if stage.source is None:
             continue
         source = stage.source(SystemClock())
-        splits = len(source.splits())
         rows = source.total_rows()
-        polls = math.ceil(rows / POLL_ROWS) if rows is not None else _size(stage) // _BYTES_OF_A_POLL
-        ticks += polls + 4 * splits + splits * (rows or 0) // (stage.quantum or POLL_ROWS)
+        of_a_poll = min(POLL_ROWS, stage.quantum or POLL_ROWS)
+        ticks += 4 * len(source.splits())
+        ticks += math.ceil(rows / of_a_poll) if rows is not None else _size(stage) // _BYTES_OF_A_POLL
+        read = stage.nodes[-1]
+        if isinstance(read, node.Read) and read.source == "rate" and rows is not None:
+            # Each tick waits about so long for rows.
+            ticks += math.ceil(rows / float(read.options["rows_per_second"]) / TURN)
     return ticks
 
 
