@@ -11,6 +11,8 @@ from polars.testing import assert_frame_equal
 
 import dataflare_nb as flare
 from dataflare_nb import Stream
+from dataflare_nb.deploy.worker.loading import load
+from dataflare_nb.deploy.worker.pipeline import Pipeline
 from dataflare_nb.wasm import aggregate
 
 from . import graphs
@@ -105,3 +107,35 @@ def test_several_outputs_and_a_sink_are_told_apart(tmp_path: Path) -> None:
     found = Rehearsal(folder).run()
     assert list(found) == [written.head]
     same(found[written.head], stream.collect())
+
+
+def shuffled(stream: Stream, folder: Path) -> int:
+    """Return the bytes that the first vertex sends to the windows."""
+    loaded = load(stream.deploy(flare.Flink(), out=folder).folder)
+    head = Pipeline(loaded, 0)
+    sent = 0
+    while not head.ended:
+        sent += sum(len(each.content) for each in head.step() if each.vertex is not None)
+    head.close()
+    return sent
+
+
+def test_windows_that_can_be_merged_are_combined_before_the_shuffle(tmp_path: Path) -> None:
+    keyed = flare.from_frame(events(rows=60_000)).event_time("at", "10m", unit="s").key_by("key")
+    counted = keyed.window(flare.tumbling("1d")).agg(**MEAN)
+    middle = keyed.window(flare.tumbling("1d")).agg(middle=pl.col("value").median())
+    whole = shuffled(middle, tmp_path / "a")
+    assert whole > events(rows=60_000).estimated_size() / 2
+    assert shuffled(counted, tmp_path / "b") < whole / 5
+    # Whoever reads what came too late needs its rows.
+    assert shuffled(counted.late, tmp_path / "c") > whole / 2
+
+
+def test_ledgers_of_pipelines_add_up_to_that_of_the_local_engine(tmp_path: Path) -> None:
+    stream = timed().key_by("key").window(flare.tumbling("1m")).agg(**MEAN).named("counts")
+    rehearsal = Rehearsal(stream.deploy(flare.Flink(), out=tmp_path / "x").folder, crashes=True)
+    rehearsal.run()
+    counts = {name: value for stage, name, value in rehearsal.ledger.iter_rows() if stage == "counts"}
+    wanted = stream.run().wait(60).ledger().row(by_predicate=pl.col("stage") == "counts", named=True)
+    assert counts["late"] == wanted["late"] > 0
+    assert (counts["rows_in"], counts["rows_out"], counts["held"]) == (wanted["in"], wanted["out"], 0)
