@@ -140,6 +140,7 @@ def row_by_row(cluster: LocalCluster, folder: Path, number: int) -> float:
             *(str(folder / "in.parquet"), f"file://{folder}/out-{number}", str(cluster.target.parallelism)),
         ],
         folder / f"client-{number}.out",
+        cluster.target.parallelism,
     )
     if client.wait(900):
         raise SystemExit((folder / f"client-{number}.out").read_text())

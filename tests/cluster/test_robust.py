@@ -130,9 +130,10 @@ def test_a_failure_is_told_and_an_interrupt_is_quick(cluster: LocalCluster, tmp_
     with pytest.raises(JobError, match="the seventh row is odd"):
         ClusterJob(cluster, failing.folder, failing.graph).wait(100)
 
-    # Twice under the same name, the second waits for the slots of the first.
     long = slow(2_000).deploy(cluster, out=tmp_path / "z")
-    first, second = long.submit(), long.submit()
+    first = long.submit()
+    with pytest.raises(JobError, match="needs 2 slots, and 0 of 2 are free; wait for"):
+        long.submit()
     with pytest.raises(JobTimeout, match="still running"):
         first.wait(0.2)
     until(lambda: checkpoints(cluster, first) >= 1, first)
@@ -142,9 +143,11 @@ def test_a_failure_is_told_and_an_interrupt_is_quick(cluster: LocalCluster, tmp_
         first.wait()
     assert time.monotonic() - started < 0.3 + 1.0
     assert not first.running
-    second.stop()
-    second.stop()
-    assert not second.running
+    first.stop()
+    first.stop()
+    wider = slow(1).deploy(flare.Flink(parallelism=3), out=tmp_path / "w")
+    with pytest.raises(JobError, match=r"needs 3 slots, and 2 of 2 are free; .* start a cluster of more"):
+        ClusterJob(cluster, wider.folder, wider.graph)
 
 
 def test_nothing_outlives_the_process_that_started_a_cluster(cluster: LocalCluster, tmp_path: Path) -> None:

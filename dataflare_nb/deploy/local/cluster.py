@@ -67,7 +67,7 @@ class LocalCluster:
         self.folder = _own_folder()
         self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._clients: list[subprocess.Popen[bytes]] = []
+        self._clients: dict[subprocess.Popen[bytes], int] = {}
         self._watch: subprocess.Popen[bytes] | None = None
         free, rpc, blob = _free_ports(3)
         self.port = port or free
@@ -121,10 +121,21 @@ class LocalCluster:
         self._guard()
         return name
 
-    def run_client(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program that talks to the cluster, and ends with it at the latest."""
+    def run_client(self, command: Sequence[str], log: Path, slots: int) -> subprocess.Popen[bytes]:
+        """Start a program that runs a job of so many slots, and ends with the cluster at the latest.
+
+        Raises JobError if other jobs have the slots: two that wait for each other's would wait for ever.
+        """
         if not self._processes:
             raise JobStopped("the cluster is closed; flare.Flink.local() starts another")
+        self._clients = {client: held for client, held in self._clients.items() if client.poll() is None}
+        every = self.task_managers * self.target.slots
+        free = every - sum(self._clients.values())
+        if slots > free:
+            raise JobError(
+                f"the job needs {slots} slots, and {free} of {every} are free; "
+                "wait for the jobs that run, .stop() them, or start a cluster of more task_managers or slots"
+            )
         with log.open("wb") as told:
             client = subprocess.Popen(
                 command,
@@ -134,7 +145,7 @@ class LocalCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._clients = [each for each in self._clients if each.poll() is None] + [client]
+        self._clients[client] = slots
         self._guard()
         return client
 
@@ -165,7 +176,7 @@ class LocalCluster:
         """End all processes. May be called twice."""
         for client in self._clients:
             self.end_client(client)
-        self._clients = []
+        self._clients = {}
         for process in self._processes.values():
             _signal(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + 5

@@ -56,6 +56,7 @@ class ClusterJob:
         """The folder of committed rows."""
         self._log = self._own / "client.out"
         env = cluster.environment
+        widest = max(parallelism if parallelism and each["keys"] else each["parallelism"] for each in told["vertices"])
         self._client = cluster.run_client(
             [
                 *(str(env.flink_home / "bin" / "flink"), "run"),
@@ -65,6 +66,7 @@ class ClusterJob:
                 *(("--parallelism", str(parallelism)) if parallelism is not None else ()),
             ],
             self._log,
+            widest,
         )
 
     @property
@@ -164,7 +166,7 @@ class ClusterJob:
         said = self._said()
         found = _CAUSE.findall(said)
         # The innermost cause stands last, and Python's own error before Flink's words about it.
-        ours = [each for each in found if not each.startswith(("java.", "org.", "RuntimeError"))]
+        ours = [each for each in found if not each.startswith(("java.", "org.", "py4j.", "RuntimeError"))]
         return (ours or found or said.strip().splitlines() or ["it said nothing"])[-1]
 
     def __repr__(self) -> str:
