@@ -3,7 +3,7 @@
 import sys
 
 import pyarrow.parquet as pq
-from pyflink.common import Duration, Encoder, Time, Types, WatermarkStrategy
+from pyflink.common import Configuration, Duration, Encoder, Time, Types, WatermarkStrategy
 from pyflink.common.watermark_strategy import TimestampAssigner
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
@@ -38,7 +38,11 @@ class Named(ProcessWindowFunction):
 
 
 def main(path, out, parallelism):
-    environment = StreamExecutionEnvironment.get_execution_environment()
+    # PyFlink's own defaults, which suit single rows; the cluster's are for batches.
+    defaults = Configuration()
+    defaults.set_string("python.fn-execution.bundle.size", "1000")
+    defaults.set_string("python.fn-execution.bundle.time", "1000")
+    environment = StreamExecutionEnvironment.get_execution_environment(defaults)
     environment.set_parallelism(parallelism)
     environment.enable_checkpointing(1_000)
 

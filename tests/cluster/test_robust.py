@@ -156,7 +156,7 @@ def test_nothing_outlives_the_process_that_started_a_cluster(cluster: LocalClust
         "made = flare.Flink.local(task_managers=1)\n"
         "frame = flare.from_frame(pl.DataFrame({'a': [1]}))\n"
         f"job = frame.deploy(made, out={str(tmp_path / 'x')!r}, submit=True).jobs[-1]\n"
-        "print(*made.pids.values(), job._client.pid, flush=True)\n"
+        "print(made.folder, *made.pids.values(), job._client.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     said = subprocess.run(
@@ -166,10 +166,10 @@ def test_nothing_outlives_the_process_that_started_a_cluster(cluster: LocalClust
         text=True,
         check=False,
     )
-    pids = [int(each) for each in said.stdout.split()]
+    folder, *pids = said.stdout.split()
     assert len(pids) == 3, said.stderr
     deadline = time.monotonic() + 20
-    while any(lives(pid) for pid in pids):
+    while Path(folder).exists() or any(lives(int(pid)) for pid in pids):
         assert time.monotonic() < deadline, "a process lives on"
         time.sleep(0.1)
 

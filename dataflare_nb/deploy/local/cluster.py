@@ -29,9 +29,9 @@ _MOST = 64
 _ROOM = 200_000_000
 """Bytes that logs, checkpoints and what tasks unpack may take at the least."""
 _running: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
-# Ends the processes when the pipe to it closes, as it does however this process ends.
+# Ends the processes when the pipe to it closes, as it does however this process ends, and takes their folder away.
 _WATCH = 'cat >/dev/null; for each in "$@"; do kill -TERM "-$each"; done; sleep 2; ' + (
-    'for each in "$@"; do kill -KILL "-$each"; done 2>/dev/null'
+    'for each in "$@"; do kill -KILL "-$each"; done 2>/dev/null; rm -rf -- "$0"'
 )
 
 
@@ -226,7 +226,7 @@ class LocalCluster:
     def _guard(self) -> None:
         pids = [str(process.pid) for process in (*self._processes.values(), *self._clients)]
         watch = subprocess.Popen(
-            ["sh", "-c", _WATCH, "watch", *pids],
+            ["sh", "-c", _WATCH, str(self.folder), *pids],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
