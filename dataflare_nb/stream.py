@@ -430,7 +430,7 @@ class Stream:
         same bytes. `flare.Flink(...)` says what the cluster is to be like. With `flare.Flink.local()` for it and
         `submit` the bundle is run on a cluster of this machine, and `.result()` has the rows.
         """
-        return running.deploy(self.graph, [self.head], target, out, submit=submit)
+        return running.deploy(self.graph, [self.ref], target, out, submit=submit)
 
     # Sinks
 

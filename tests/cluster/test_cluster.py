@@ -53,17 +53,17 @@ def test_many_graphs_in_one_job_give_the_rows_of_the_local_engine(cluster: Local
     graph = Graph()
     for stream in (*streams.values(), written):
         graph = graph.merge(stream.graph)
-    heads = [stream.head for stream in (*streams.values(), written)]
+    heads = [stream.ref for stream in (*streams.values(), written)]
     assert len(set(heads)) == len(streams) + 1 >= 20
     folder = Deployer(cluster.target).render(graph, heads).write(tmp_path / "x")
     job = ClusterJob(cluster, folder, graph).wait(280)
     for name, stream in streams.items():
-        found = job.result(stream.head)
+        found = job.result(stream.ref)
         assert found.height, name
         same(found, stream.collect())
     same(pl.read_parquet(out), rows.collect())
     assert not list(out.rglob(".*"))
-    ledgers_agree(job, graph, [stream.head for stream in streams.values()])
+    ledgers_agree(job, graph, [stream.ref for stream in streams.values()])
 
 
 def ledgers_agree(job: ClusterJob, graph: Graph, heads: list[str]) -> None:

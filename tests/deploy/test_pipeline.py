@@ -105,8 +105,8 @@ def test_several_outputs_and_a_sink_are_told_apart(tmp_path: Path) -> None:
     written = stream.write_parquet("out")
     folder = written.deploy(flare.Flink(), out=tmp_path / "x").folder
     found = Rehearsal(folder).run()
-    assert list(found) == [written.head]
-    same(found[written.head], stream.collect())
+    assert list(found) == [written.ref]
+    same(found[written.ref], stream.collect())
 
 
 def shuffled(stream: Stream, folder: Path) -> int:
