@@ -280,6 +280,9 @@ class LocalCluster:
             "heartbeat.interval": 500,
             "heartbeat.timeout": 15_000,
             "metrics.fetcher.update-interval": 1_000,
+            # A busy machine is slow to start; ten seconds of patience, the defaults, are too few.
+            "pekko.startup-timeout": "60s",
+            "pekko.ask.timeout": "60s",
             "state.backend.type": self.target.state_backend,
             "execution.checkpointing.dir": f"file://{self.folder}/checkpoints",
             "execution.checkpointing.savepoint-dir": f"file://{self.folder}/savepoints",
