@@ -2,8 +2,21 @@
 
 from .bundle import Bundle
 from .deployment import Deployment
+from .remote import ClusterJob, attach
 from .render import Deployer, Refused
 from .support import Unsupported
 from .target import Autoscaler, Flink, Resources, Restart
 
-__all__ = ["Autoscaler", "Bundle", "Deployer", "Deployment", "Flink", "Refused", "Resources", "Restart", "Unsupported"]
+__all__ = [
+    "Autoscaler",
+    "Bundle",
+    "ClusterJob",
+    "Deployer",
+    "Deployment",
+    "Flink",
+    "Refused",
+    "Resources",
+    "Restart",
+    "Unsupported",
+    "attach",
+]

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from .. import dtypes
-from ..errors import BadOption, JobStopped, WrongType, listing
+from ..errors import BadOption, JobStopped, WrongType, listing, located
 from ..graph import Graph, fingerprint, node
 from ..runtime.plan import plan
 from . import support
 from .bundle import Bundle
 from .comparison import Comparison
 from .layout import describe
-from .local import ClusterJob, LocalCluster
+from .local import LocalCluster, submitted
+from .remote import ClusterJob
+from .remote.submit import submit_to
 from .render import Deployer
 from .target import Flink
 
@@ -65,13 +68,29 @@ class Deployment:
         lines = self.bundle.files["README.md"].decode().splitlines()
         return [f"cd {self.folder}", *(line.strip() for line in lines if line.startswith("    "))]
 
-    def submit(self, *, after: ClusterJob | None = None, parallelism: int | None = None) -> ClusterJob:
-        """Run the bundle on the cluster of this machine that it was made for, and return at once.
+    def submit(
+        self,
+        url: str | None = None,
+        *,
+        after: ClusterJob | None = None,
+        parallelism: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        python: str | None = None,
+    ) -> ClusterJob:
+        """Run the bundle, and return its job at once: on the cluster of this machine that it was made for, or at `url`.
 
         `after` is a run that was stopped with a savepoint, and is gone on with; `parallelism` is that of the windows.
+        The TaskManagers at `url` must find the bundle at the same path, and there `python` with the packages of its
+        requirements.txt; without `python` it is the environment that is made here.
         """
-        self.jobs.append(ClusterJob(self._local(), self.folder, self.graph, after=after, parallelism=parallelism))
-        return self.jobs[-1]
+        with located("submit"):
+            how: dict[str, Any] = {"after": after, "parallelism": parallelism}
+            if url is None:
+                made = submitted(self._local(), self.folder, self.graph, **how)
+            else:
+                made = submit_to(url, self.folder, self.graph, self.target, headers=headers, python=python, **how)
+        self.jobs.append(made)
+        return made
 
     def result(self, timeout: float | None = None) -> pl.DataFrame:
         """Wait for the newest run, and return its rows. Raises JobError if it has failed."""
@@ -94,7 +113,7 @@ class Deployment:
         cluster = self._local()
         with tempfile.TemporaryDirectory(prefix="dataflare-compare-") as folder:
             bundle = Deployer(self.target).render(graph, [head])
-            job = ClusterJob(cluster, bundle.write(Path(folder) / "bundle"), graph)
+            job = submitted(cluster, bundle.write(Path(folder) / "bundle"), graph)
             try:
                 found = job.wait(timeout).result(head)
             finally:

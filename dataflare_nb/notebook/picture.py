@@ -12,9 +12,9 @@ from matplotlib.path import Path
 
 from ..engine.png import png
 from ..errors import StageFailed, told
+from ..runtime.outline import Outline, Stage
 from ..runtime.probe import NodeReading, Reading
 from .layers import Place, placed
-from .outline import Outline, Stage
 from .wording import ending
 
 INK, GREY, PALE = "#222222", "#5C5C5C", "#F5F7F9"

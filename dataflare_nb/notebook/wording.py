@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import told
+from ..runtime.outline import Outline
 from ..runtime.probe import NodeReading, Reading
 from .change import ENDED
-from .outline import Outline
 
 _LONGEST = 44
 

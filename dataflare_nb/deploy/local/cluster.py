@@ -91,14 +91,10 @@ class LocalCluster:
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables of the cluster's processes and of its client."""
-        own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         return {
-            **own,
-            "JAVA_HOME": str(self.environment.java_home),
-            "FLINK_HOME": str(self.environment.flink_home),
+            **self.environment.variables(),
             "FLINK_CONF_DIR": str(self.folder / "conf"),
             "FLINK_LOG_DIR": str(self.folder / "log"),
-            "PATH": f"{self.environment.folder / 'bin'}:{os.environ.get('PATH', '')}",
         }
 
     def get(self, path: str) -> Any:
@@ -273,6 +269,7 @@ class LocalCluster:
             "rest.bind-port": str(self.port),
             "blob.server.port": str(blob),
             "web.timeout": 10_000,
+            "web.refresh-interval": 1_000,
             "io.tmp.dirs": str(self.folder / "tmp"),
             "env.log.dir": str(self.folder / "log"),
             "env.pid.dir": str(self.folder / "tmp"),

@@ -42,6 +42,16 @@ class Environment:
     def flink_home(self) -> Path:
         return self.packages / "pyflink"
 
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables of Flink's processes."""
+        own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        return {
+            **own,
+            "JAVA_HOME": str(self.java_home),
+            "FLINK_HOME": str(self.flink_home),
+            "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', '')}",
+        }
+
     @property
     def packages(self) -> Path:
         found = sorted(self.folder.glob("lib/python3.*/site-packages"))
