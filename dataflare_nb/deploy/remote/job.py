@@ -154,7 +154,7 @@ class ClusterJob:
     def read(self) -> Reading:
         """Return all numbers of this moment, or of the last look, which is a second ago or two."""
         with self._lock:
-            if self._outcome is None and time.monotonic() >= self._next:
+            if self._outcome is None and (self._left() or time.monotonic() >= self._next):
                 self._renew()
             return replace(self._reading, log=self._journal.lines())
 
@@ -210,7 +210,8 @@ class ClusterJob:
         try:
             while (status := self.status) not in ENDED:
                 if deadline is not None and time.monotonic() >= deadline:
-                    raise JobTimeout(f"job {self.name} is still {status} after {timeout} s; .stop() ends it")
+                    how = "" if status == "running" else f", or rather {status}"
+                    raise JobTimeout(f"job {self.name} is still running{how} after {timeout} s; .stop() ends it")
                 if self._silent_for() > _GONE:
                     raise ClusterError(
                         f"{self.url} has not answered for {_GONE:.0f} s; a cluster of one job goes away with its job"
@@ -262,6 +263,9 @@ class ClusterJob:
                 raise
             self._say(INFO, f"stopped, with the savepoint {self.savepoint}")
             self._until(lambda status: status in ENDED, timeout)
+            if self._run is not None:
+                # Whoever goes on has the same folder of results.
+                self._run.end(patience=timeout)
         return self.savepoint
 
     def cancel(self, *, timeout: float = _PATIENCE) -> None:
@@ -343,8 +347,15 @@ class ClusterJob:
             raise JobError(f"job {self.name} is {self._reading.status}, and nothing is known of it yet")
         return self._look
 
+    def _left(self) -> bool:
+        """Tell whether the client has ended, so that there is something to be seen."""
+        return self._run is not None and self._run.ended()
+
     def _renew(self) -> None:
         begun = time.monotonic()
+        if self._left() and self._stopping:
+            self._end(STOPPED, "stopped")
+            return
         try:
             self._look_again(begun)
         except Unreachable as error:
@@ -387,7 +398,7 @@ class ClusterJob:
         self._look = look
         self._reading = self._readings.of(look, now)
         self._tell(before, look)
-        if self._run is not None and self._run.ended():
+        if self._left():
             self._run_has_ended(look)
         elif look.status == FAILED:
             self._fail(JobError(f"job {self.name} failed on the cluster: {self._why()}"))
@@ -400,9 +411,7 @@ class ClusterJob:
 
     def _run_has_ended(self, look: Look | None) -> None:
         assert self._run is not None
-        if self._stopping:
-            self._end(STOPPED, "stopped")
-        elif self._run.ok():
+        if self._run.ok():
             if look is None or look.status != "running":
                 self._end(FINISHED, "finished")
             # Else the cluster is a little behind.
@@ -451,7 +460,7 @@ class ClusterJob:
 
     def _silent(self, error: ClusterError) -> None:
         """Take note that nobody answers, and keep what is known."""
-        if self._run is not None and self._run.ended():
+        if self._left():
             self._run_has_ended(self._look)
             if self._outcome is not None:
                 return
