@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from .. import dtypes
 from ..errors import BadOption, JobStopped, WrongType, listing, located
 from ..graph import Graph, fingerprint, node
 from ..runtime.plan import plan
-from . import support
+from . import display, support
 from .bundle import Bundle
 from .comparison import Comparison
 from .layout import describe
@@ -127,45 +126,11 @@ class Deployment:
             )
         return self.cluster
 
-    def _stages(self) -> list[tuple[str, str, int]]:
-        labels = {stage.id: stage.label for stage in plan(self.graph).stages}
-        return [(stage, labels[stage], times) for stage, times in self.parallelism.items()]
-
     def __repr__(self) -> str:
-        stages = [f"  {times:>5} x  {label}" for _, label, times in self._stages()]
-        notes = [f"  * {note}" for note in self.notes]
-        return "\n".join(
-            [
-                f"Deployment {self.name}: {len(self.files)} files in {self.folder}, sha256 {self.bundle.sha256[:12]}",
-                *stages,
-                *notes,
-                "next:",
-                *(f"  {command}" for command in self.commands),
-            ]
-        )
+        return display.text(self)
 
     def _repr_html_(self) -> str:
-        stages = "".join(
-            f"<tr><td>{escape(stage)}</td><td>{escape(label)}</td><td style='text-align:right'>{times}</td></tr>"
-            for stage, label, times in self._stages()
-        )
-        files = "".join(
-            f"<tr><td><code>{escape(path)}</code></td><td style='text-align:right'>{len(content):,}</td></tr>"
-            for path, content in self.bundle.files.items()
-        )
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        return (
-            f"<div><b>{escape(self.name)}</b> in <code>{escape(str(self.folder))}</code>, "
-            f"sha256 <code>{self.bundle.sha256[:12]}</code>"
-            f"{_table(('stage', 'does', 'instances'), stages)}"
-            f"<details><summary>{len(self.files)} files</summary>{_table(('file', 'bytes'), files)}</details>"
-            f"{f'<ul>{notes}</ul>' if notes else ''}<pre>{escape(chr(10).join(self.commands))}</pre></div>"
-        )
-
-
-def _table(titles: tuple[str, ...], rows: str) -> str:
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return display.html(self)
 
 
 def _reading(graph: Graph, frame: pl.DataFrame) -> Graph:

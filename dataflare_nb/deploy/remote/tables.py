@@ -111,7 +111,7 @@ def checkpoints(told: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
             str(each.get("status", "")).lower(),
             bool(each.get("is_savepoint")),
             _when(each.get("trigger_timestamp")),
-            number(each.get("end_to_end_duration")) / 1e3,
+            _seconds(each.get("end_to_end_duration")),
             each.get("state_size"),
             each.get("num_acknowledged_subtasks"),
             each.get("num_subtasks"),
@@ -161,6 +161,11 @@ def _counted(sketch: Sketch, look: Look, node: NodeReading, part: Part) -> tuple
 
 def _when(ms: Any) -> dt.datetime | None:
     return None if ms in (None, -1) else dt.datetime.fromtimestamp(float(ms) / 1e3, dt.UTC)
+
+
+def _seconds(ms: Any) -> float | None:
+    took = number(ms)
+    return took / 1e3 if took >= 0 else None
 
 
 def _int(value: float) -> int | None:
