@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ from typing import Any, TypeAlias
 
 from . import running, terminal
 from .deploy import ClusterJob, Deployment, Flink
+from .deploy.remote.submit import check
 from .errors import BadOption, GraphFormat, JobTimeout
 from .graph import Graph
+from .runtime.probe import Reading
 
 OK = 0
 Command: TypeAlias = Callable[..., argparse.ArgumentParser]
@@ -86,6 +89,8 @@ def _deploy(asked: argparse.Namespace, load: Load) -> int:
         raise BadOption("--header and --python go with --submit URL")
     target = _target(asked)
     graph = load(asked.graph, asked.blobs)
+    if asked.submit is not None:
+        check(asked.submit, dict(asked.header or []))
     made = running.deploy(graph, graph.outputs(), target, asked.out, submit=False)
     print(made)
     if asked.submit is None:
@@ -102,8 +107,8 @@ def _run(made: Deployment, asked: argparse.Namespace) -> int:
     finally:
         if job.running:
             job.cancel()
-    rows = terminal.rows_read(job.read())
-    told = f"{rows:,} rows in " if rows >= 0 else ""
+    rows = _rows_read(job.read())
+    told = f"{rows:,} rows in " if rows is not None else ""
     print(f"{made.name}: finished, {told}{time.monotonic() - began:.1f} s")
     for output in _results(made):
         print(f"\nThe last rows of {output}:\n{terminal.table(job.result(output).tail(10))}")
@@ -140,14 +145,20 @@ def _follow(job: ClusterJob) -> None:
 def _line(job: ClusterJob) -> str:
     reading = job.read()
     told = [reading.says or reading.status]
-    sources = [node for node in reading.nodes.values() if node.kind == "source"]
-    if reading.status == "running" and all(node.rows_out >= 0 for node in sources):
+    rows = _rows_read(reading)
+    if reading.status == "running" and rows is not None:
+        sources = [node for node in reading.nodes.values() if node.kind == "source"]
         rate = sum(node.lately.rows_per_s for node in sources if node.lately is not None)
-        told.append(f"{terminal.rows_read(reading):,} rows")
-        told += [f"{rate:,.0f} rows/s"] if rate == rate else []
+        told += [f"{rows:,} rows", *([] if math.isnan(rate) else [f"{rate:,.0f} rows/s"])]
     totals = reading.totals or {}
     told += [f"{totals[name]:.0f} {name}" for name in ("checkpoints", "restarts") if totals.get(name)]
     return ", ".join(told)
+
+
+def _rows_read(reading: Reading) -> int | None:
+    """Return the rows that have been read, None if nobody has told it."""
+    read = [node.rows_in for node in reading.nodes.values() if node.kind == "source"]
+    return sum(read) if all(rows >= 0 for rows in read) else None
 
 
 def _target(asked: argparse.Namespace) -> Flink:

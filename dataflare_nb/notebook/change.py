@@ -154,6 +154,9 @@ def _counted(rows: int) -> float:
 
 def _rows_in(item: NodeReading) -> int:
     """Return the rows that came in; of a source those that it read."""
+    if item.lately is not None:
+        # Of a vertex of a cluster, which may have more in it than a source.
+        return item.rows_in
     return item.rows_out + sum(item.sides.values()) if item.kind == "source" else item.rows_in
 
 
@@ -179,6 +182,9 @@ def _judged(
 ) -> Verdict:
     if now.says:
         return Verdict(None, now.says)
+    lately = [item.lately for item in now.nodes.values() if item.kind == "source" and item.lately is not None]
+    if now.status not in ENDED and any(math.isnan(each.rows_per_s) for each in lately):
+        return Verdict(None, "no speed is known yet: workers tell what they have counted every few seconds")
     read = sum(max(0, _rows_in(item)) for item in now.nodes.values() if item.kind == "source")
     if now.status in ENDED:
         return Verdict(None, f"{now.status}: {read:,} rows were read")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-PATIENCE = 2.5
-"""A count that has not moved for as many of its steps stands still."""
+PATIENCE, LONGEST = 2.5, 30.0
+"""A count that has not moved for so many of its steps stands still, and after so many seconds in any case."""
 
 
 class Rate:
@@ -16,6 +16,7 @@ class Rate:
         self._value = math.nan
         self._at = math.nan
         self._rate = math.nan
+        self._gap = 0.0
 
     def tell(self, value: float, now: float) -> float:
         """Take the count of this moment, and return the rate; NaN as long as there is none."""
@@ -28,7 +29,7 @@ class Rate:
             gone = now - self._at
             if gone > 0:
                 self._rate = (value - self._value) / gone
-                self._value, self._at = value, now
-        elif now - self._at > PATIENCE * self._step:
+                self._value, self._at, self._gap = value, now, gone
+        elif now - self._at > min(LONGEST, PATIENCE * max(self._step, self._gap)):
             self._rate = 0.0
         return self._rate

@@ -67,7 +67,7 @@ class Readings:
         if vitals is None:
             vitals = ABSENT
         came, went, sides = self._rows(stage, vitals, kind)
-        rate = self._rates[stage.id].tell(came if math.isnan(went) else went, now)
+        rate = self._rates[stage.id].tell(came if math.isnan(went) or source else went, now)
         spent = vitals.spent
         total = sum(spent.values())
         watermark = _time(vitals, "watermark")
@@ -111,7 +111,10 @@ class Readings:
         counted = figures.of_vertex("rows")
         came = figures.of_stage(parts[0].id, "rows_in")
         went = figures.of_stage(parts[-1].id, "rows_out")
-        if math.isnan(came):
+        if kind == "source":
+            read = [figures.of_stage(part.id, "rows_out") for part in parts if part.kind == "source"]
+            came = counted if any(map(math.isnan, read)) else sum(read)
+        elif math.isnan(came):
             came = counted
         if math.isnan(went) and kind in ("source", "sink"):
             went = counted

@@ -64,6 +64,15 @@ class Client:
         return ClusterJob(rest, str(told["name"]), sketch, run=run, graph=graph)
 
 
+def check(url: str, headers: Mapping[str, str]) -> None:
+    """Raise ClusterError unless a Flink answers at an address."""
+    rest = Rest(url, headers=headers)
+    try:
+        rest.check()
+    finally:
+        rest.close()
+
+
 def submit_to(
     url: str,
     folder: Path,
@@ -80,8 +89,8 @@ def submit_to(
     Its TaskManagers must find the bundle at the same path, as on this machine or a shared file system, and there a
     Python with the packages of its requirements.txt: `python`, or the environment made here.
     """
+    check(url, headers or {})
     rest = Rest(url, headers=headers)
-    rest.check()
     env = environment()
     variables = _variables(env, _configured(rest.url, env), headers or {})
     folder = folder.absolute()
