@@ -247,7 +247,7 @@ class LocalCluster:
         theirs = self.environment.flink_home / "conf"
         for path in theirs.glob("*.properties"):
             shutil.copy(path, self.folder / "conf")
-        told = _flat(yaml.safe_load((theirs / "config.yaml").read_text()) or {})
+        told = self.environment.configuration()
         python = str(self.environment.python)
         told |= {
             **WORKERS,
@@ -288,16 +288,6 @@ class LocalCluster:
             **restart(self.target),
         }
         (self.folder / "conf" / "config.yaml").write_text(yaml.safe_dump(told, sort_keys=True, width=10_000))
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def _own_folder() -> Path:

@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import BadOption, DataflareError
 from ...wasm.environment import cache_folder
@@ -52,12 +53,28 @@ class Environment:
             "PATH": f"{self.folder / 'bin'}:{os.environ.get('PATH', '')}",
         }
 
+    def configuration(self) -> dict[str, Any]:
+        """Return the options that Flink comes with, such as those of Java; keys with dots."""
+        import yaml
+
+        return _flat(yaml.safe_load((self.flink_home / "conf" / "config.yaml").read_text()) or {})
+
     @property
     def packages(self) -> Path:
         found = sorted(self.folder.glob("lib/python3.*/site-packages"))
         if not found:
             raise DataflareError(f"{self.folder} is no Python environment")
         return found[-1]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def environment(folder: Path | None = None) -> Environment:

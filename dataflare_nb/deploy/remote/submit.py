@@ -133,13 +133,16 @@ def _configured(url: str, env: Environment) -> Path:
             f"Flink's client submits to http://host:port, not to {url}; open such a way in, by kubectl port-forward"
         )
     folder = Path(tempfile.mkdtemp(prefix="dataflare-flink-client-"))
+    import yaml
+
     told = {
+        **env.configuration(),
         **WORKERS,
         "rest.address": parts.hostname or "",
         "rest.port": parts.port or 80,
         "python.client.executable": str(env.python),
     }
-    (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in sorted(told.items())))
+    (folder / "config.yaml").write_text(yaml.safe_dump(told, sort_keys=True, width=10_000))
     for path in (env.flink_home / "conf").glob("*.properties"):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
