@@ -28,7 +28,7 @@ const TOTALS: [keyof Totals | "elapsed", string, (value: number) => string][] = 
   ["memory", "memory", bytes],
   ["instances", "instances", count],
   ["checkpoints", "checkpoints", count],
-  ["failed_checkpoints", "failed", count],
+  ["failed_checkpoints", "failed checkpoints", count],
   ["restarts", "restarts", count],
   ["elapsed", "time", clock],
 ];
