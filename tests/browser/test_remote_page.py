@@ -65,7 +65,8 @@ def test_a_job_of_a_cluster_has_the_same_dashboard_with_what_is_known_of_it(serv
             assert (fact(page, 1, "instances"), fact(page, 1, "late")) == ("1.00k", "3")
             # What nobody tells has no place, and neither has the memory of this kernel.
             assert (fact(page, 1, "p50"), fact(page, 1, "batch"), total(page, "memory")) == ("", "", "")
-            assert (total(page, "checkpoints"), total(page, "failed checkpoints"), total(page, "restarts")) == ("7", "1", "0")
+            told = [total(page, name) for name in ("checkpoints", "failed checkpoints", "restarts")]
+            assert told == ["7", "1", "0"]
             assert page.locator("[data-node='1'] .parts").inner_text().split() == ["■", "80%", "▨", "10%", "□", "10%"]
             buttons = page.locator(".dataflare .buttons button")
             assert buttons.all_inner_texts() == ["Checkpoint", "Stop with savepoint", "Cancel"]
