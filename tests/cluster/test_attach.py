@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,15 @@ def hourly(batches: int, pause: Callable[[pl.DataFrame], pl.DataFrame] = slowly)
     )
 
 
+@pytest.fixture
+def own() -> Iterator[list[Any]]:
+    """Jobs that a test has submitted; none keeps its slots when the test is over."""
+    made: list[Any] = []
+    yield made
+    for job in made:
+        job.cancel()
+
+
 def until(holds: Callable[[], Any], seconds: float = 250.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := holds()):
@@ -58,11 +67,12 @@ def until(holds: Callable[[], Any], seconds: float = 250.0) -> Any:
 
 
 def test_a_job_tells_its_numbers_takes_checkpoints_and_stops_with_a_savepoint(
-    cluster: LocalCluster, tmp_path: Path
+    cluster: LocalCluster, tmp_path: Path, own: list[Any]
 ) -> None:
     threads = set(threading.enumerate())
     made = hourly(4_000).deploy(cluster, out=tmp_path / "x")
     submitted = made.submit()
+    own.append(submitted)
     until(lambda: submitted.status == "running")
     job = flare.attach(cluster.url, job="hourly")
     assert type(job) is type(submitted)
@@ -86,7 +96,7 @@ def test_a_job_tells_its_numbers_takes_checkpoints_and_stops_with_a_savepoint(
     assert ("hourly", "late") in job.ledger().select("stage", "name").rows()
 
     number = job.checkpoint()
-    assert number in until(lambda: job.checkpoints().filter(pl.col("status") == "completed"))["id"]
+    until(lambda: number in job.checkpoints().filter(pl.col("status") == "completed")["id"].to_list())
     place = job.stop_with_savepoint(f"file://{tmp_path}/savepoints")
     assert place.startswith(f"file:{tmp_path}")
     assert job.status == "stopped"
@@ -136,11 +146,12 @@ def server(tmp_path: Path) -> Any:
 
 
 def test_the_dashboard_shows_a_job_of_the_cluster(
-    cluster: LocalCluster, tmp_path: Path, server: Any, page: Any
+    cluster: LocalCluster, tmp_path: Path, server: Any, page: Any, own: list[Any]
 ) -> None:
     from browser.jupyter import notebook
 
     submitted = hourly(6_000).deploy(cluster, out=tmp_path / "x").submit()
+    own.append(submitted)
     until(lambda: submitted.status == "running")
     cell = f"import dataflare_nb as flare\njob = flare.attach({cluster.url!r}, job='hourly')\njob"
     with notebook(server, page, "lab", "remote", cell, "job.status") as book:
