@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--commit-every", metavar="TIME", help="how often a live job makes rows visible (default: 10s)")
     _add_workers(run)
 
-    cli_deploy.add_to(commands, _command, _load, _add_graph)
+    cli_deploy.add_to(commands, _command, storing.read, _add_graph)
 
     graph = commands.add_parser("graph", help="look at graph documents", description="Look at graph documents.")
     graph.set_defaults(command=_help(graph))
