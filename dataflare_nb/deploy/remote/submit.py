@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -92,10 +93,11 @@ def submit_to(
     check(url, headers or {})
     rest = Rest(url, headers=headers)
     env = environment()
-    variables = _variables(env, _configured(rest.url, env), headers or {})
     folder = folder.absolute()
+    told = _configuration(rest.url, env)
     own = Path(tempfile.mkdtemp(prefix=".run-", dir=folder))
     own.chmod(0o755)
+    variables = _variables(env, _configured(own / "conf", told, env), headers or {})
 
     def start(command: Sequence[str], log: Path, _: int) -> subprocess.Popen[bytes]:
         with log.open("wb") as told:
@@ -125,23 +127,27 @@ def _variables(env: Environment, configured: Path, headers: Mapping[str, str]) -
     }
 
 
-def _configured(url: str, env: Environment) -> Path:
-    """Write the configuration of a client for an address."""
+def _configuration(url: str, env: Environment) -> dict[str, Any]:
+    """Return the configuration of a client for an address."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.path:
         raise BadOption(
             f"Flink's client submits to http://host:port, not to {url}; open such a way in, by kubectl port-forward"
         )
-    folder = Path(tempfile.mkdtemp(prefix="dataflare-flink-client-"))
-    import yaml
-
-    told = {
+    return {
         **env.configuration(),
         **WORKERS,
         "rest.address": parts.hostname or "",
         "rest.port": parts.port or 80,
         "python.client.executable": str(env.python),
     }
+
+
+def _configured(folder: Path, told: Mapping[str, Any], env: Environment) -> Path:
+    """Write the configuration of a client."""
+    import yaml
+
+    folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(told, sort_keys=True, width=10_000))
     for path in (env.flink_home / "conf").glob("*.properties"):
         (folder / path.name).write_bytes(path.read_bytes())
