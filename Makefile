@@ -9,11 +9,12 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n 2
+# Tests of one group run one after the other, in one process: there is memory for one Flink cluster.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 # Where byte code is forbidden, each of the many processes that tests start would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests of every law, of what kills, floods and compiles take minutes; `make check` leaves them to `make test`.
-LONG := tests/laws tests/semantics/test_against_batch.py tests/semantics/test_order_and_ledger.py tests/test_demo.py \
+LONG := tests/cluster tests/laws tests/semantics/test_against_batch.py tests/semantics/test_order_and_ledger.py tests/test_demo.py \
 	tests/test_packaging.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
 	tests/connectors/test_bounded_memory.py tests/connectors/test_full_disk.py tests/plugins/test_all.py \
 	tests/plugins/test_starting.py tests/plugins/test_toolchains.py tests/notebook/test_wasm_magic.py \
@@ -21,7 +22,7 @@ LONG := tests/laws tests/semantics/test_against_batch.py tests/semantics/test_or
 	tests/wasm/test_udf_programs.py tests/wasm/test_udf_text.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check bench notebooks widgets format clean
+.PHONY: help demo lab test check cluster bench notebooks widgets format clean
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ check: $(VENV)/.dev ## run what a change must pass in under a minute: style, typ
 	$(BIN)/lint-imports --no-logo
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(LONG)) $(ARGS)
 
+cluster: $(VENV)/.dev ## run the tests on a real Flink cluster, in .venv-flink, made on first use (1.1 GB, needs Java 17)
+	@DATAFLARE_REQUIRE_ALL=1 $(BIN)/python -m pytest tests/cluster $(ARGS)
+
 bench: $(VENV)/.dev ## measure speed and memory beside Polars, DuckDB and other ways to run a function
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
@@ -59,7 +63,7 @@ format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 clean: ## remove .venv and what tools leave behind
-	rm -rf $(VENV) out dist build .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-flink out dist build .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 with venv was found; install one, or say PYTHON=/path/to/python."; exit 1; }

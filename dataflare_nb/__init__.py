@@ -22,6 +22,7 @@ from . import errors, habits, wasm
 from ._version import __version__
 from .connectors.memory import MemoryBuffer
 from .connectors.registry import register_sink, register_source
+from .deploy import ClusterJob, Deployment, Flink, attach
 from .engine import Job, job, jobs, stop_all
 from .errors import DataflareError
 from .graph import Graph
@@ -33,7 +34,10 @@ from .wasm.udf import udf
 from .windows import after_count, count, cumulative, every, global_window, hopping, session, tumbling
 
 __all__ = [
+    "ClusterJob",
     "DataflareError",
+    "Deployment",
+    "Flink",
     "Graph",
     "Job",
     "MemoryBuffer",
@@ -41,6 +45,7 @@ __all__ = [
     "Stream",
     "__version__",
     "after_count",
+    "attach",
     "chart",
     "count",
     "cumulative",

@@ -1,4 +1,4 @@
-"""The command line: `dataflare demo | run | graph | plugin | doctor`."""
+"""The command line: `dataflare demo | run | deploy | graph | plugin | doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import cli_plugin, doctor, engine, storing, terminal
+from . import cli_deploy, cli_plugin, doctor, engine, storing, terminal
 from ._version import __version__
 from .engine.local import MOST_WORKERS
 from .engine.scheduler import default_workers
@@ -130,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--commit-every", metavar="TIME", help="how often a live job makes rows visible (default: 10s)")
     _add_workers(run)
+
+    cli_deploy.add_to(commands, _command, storing.read, _add_graph)
 
     graph = commands.add_parser("graph", help="look at graph documents", description="Look at graph documents.")
     graph.set_defaults(command=_help(graph))

@@ -19,7 +19,8 @@ Catch as much of it as you mean to:
     |-- ConnectorError                 the outside world
     |   |-- MalformedRow               a row that cannot be read: file, line, column
     |   |-- SourceError                a source that cannot be opened or read
-    |   `-- SinkError                  a sink that cannot be opened or written
+    |   |-- SinkError                  a sink that cannot be opened or written
+    |   `-- ClusterError               a Flink cluster that does not answer, or refuses what is asked of it
     `-- WasmError                      WebAssembly; each carries `plugin` and `guest_trace` where known
         |-- WasmConfiguration          a plugin description or policy that does not hold
         |-- WasmPluginLoad             a module that cannot be compiled, linked or started
@@ -124,6 +125,10 @@ class SourceError(ConnectorError):
 
 class SinkError(ConnectorError):
     """A sink that cannot be opened or written."""
+
+
+class ClusterError(ConnectorError):
+    """A Flink cluster that does not answer, or refuses what is asked of it."""
 
 
 class MalformedRow(ConnectorError):  # noqa: N818

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import polars as pl
 
+from . import deploy as deploying
 from . import engine
+from .deploy import Deployment, Flink
+from .deploy.local import LocalCluster
 from .engine import Job
 from .engine.bar import bar_class, watch
-from .errors import BadWindow, GraphError, listing, located, user_line
+from .errors import BadOption, BadWindow, GraphError, WrongType, listing, located, shown, user_line
 from .graph import Graph, node
 from .types import Clock
 from .windows import DurationLike
@@ -70,6 +74,33 @@ def collect(
     except BaseException:
         job.stop()
         raise
+
+
+def deploy(
+    graph: Graph, heads: Sequence[str], target: Flink | LocalCluster, out: str | os.PathLike[str], *, submit: bool
+) -> Deployment:
+    """Write the bundle of a stream, and run it if that is asked for."""
+    with located("deploy") as where:
+        cluster = target if isinstance(target, LocalCluster) else None
+        told = target.target if isinstance(target, LocalCluster) else target
+        if not isinstance(told, Flink):
+            raise WrongType(f"{shown(target)} is no target; flare.Flink(...) makes one")
+        if submit and cluster is None:
+            raise BadOption(
+                "submit=True runs the bundle on a cluster of this machine, flare.Flink.local(); "
+                "on Kubernetes, kubectl apply -k runs it"
+            )
+        for head in heads:
+            _refuse_open_window("deploy", graph, head, where)
+        bundle = deploying.Deployer(told).render(graph, heads)
+        made = Deployment(bundle, graph.upstream(heads), told, bundle.write(out), tuple(heads), cluster, _collected)
+        if submit:
+            made.submit()
+        return made
+
+
+def _collected(graph: Graph, head: str) -> pl.DataFrame:
+    return collect(graph, head, workers=None, clock=None, progress=False, changes=None)
 
 
 def _refuse_open_window(step: str, graph: Graph, head: str, where: str) -> None:

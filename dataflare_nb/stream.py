@@ -13,6 +13,8 @@ import polars as pl
 
 from . import arguments, habits, plugin_steps, running, steps, storing
 from .connectors.memory import MemoryBuffer
+from .deploy import Deployment, Flink
+from .deploy.local import LocalCluster
 from .engine import Job
 from .errors import BadOption, GraphError, WrongType, located, user_line
 from .expr import expand
@@ -420,6 +422,15 @@ class Stream:
             clock=clock,
             changes=changes,
         )
+
+    def deploy(self, target: Flink | LocalCluster, *, out: PathLike, submit: bool = False) -> Deployment:
+        """Write what takes the stream to Apache Flink on Kubernetes: graph, blobs, manifests, Dockerfile, README.
+
+        What the cluster cannot do is named at once, and then nothing is written. The same stream and target give the
+        same bytes. `flare.Flink(...)` says what the cluster is to be like. With `flare.Flink.local()` for it and
+        `submit` the bundle is run on a cluster of this machine, and `.result()` has the rows.
+        """
+        return running.deploy(self.graph, [self.ref], target, out, submit=submit)
 
     # Sinks
 

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 import polars as pl
 
 from .engine import Job
-from .engine.names import short_names
 from .errors import JobTimeout
+from .runtime.names import short_names
 from .runtime.probe import Reading
 
 _BAR_EVERY, _LINE_EVERY = 0.1, 2.0

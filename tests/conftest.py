@@ -20,6 +20,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 _OWN = tempfile.TemporaryDirectory(prefix="dataflare-tests-")
 os.environ["XDG_CONFIG_HOME"] = _OWN.name + "/config"
 os.environ["DATAFLARE_CACHE_DIR"] = _OWN.name + "/cache"
+# But a gigabyte is not made anew for each run.
+os.environ.setdefault("DATAFLARE_FLINK_ENV", str(Path(__file__).parents[1] / ".venv-flink"))
 os.environ.pop("DATAFLARE_REQUIRE_SIGNED", None)
 os.environ.pop("DATAFLARE_TRUST", None)
 

@@ -317,3 +317,51 @@ def test_an_interrupt_ends_a_live_job_at_once_and_keeps_what_it_wrote(tmp_path: 
     assert process.returncode == 130
     assert error.strip() == "Interrupted; the job is stopped."
     assert pl.read_parquet(tmp_path / "ticks").height > 100
+
+
+def test_deploy_writes_a_bundle_of_a_graph_document_and_says_what_runs_where(
+    graph: Path, tmp_path: Path, capsys: Out
+) -> None:
+    (tmp_path / "target.json").write_text('{"parallelism": 8, "task_manager": {"memory": "4g"}}')
+    told = ["deploy", str(graph), "--out", str(tmp_path / "x"), "--target", str(tmp_path / "target.json")]
+    options = ["--parallelism", "4", "--secret", "KEY=kafka/key", "--env", "REGION=east", "--image", "r.example/x:1"]
+    assert main([*told, *options]) == 0
+    said = capsys.readouterr().out
+    assert "kubectl apply -k ." in said
+    deployment = (tmp_path / "x" / "flinkdeployment.yaml").read_text()
+    assert "parallelism: 4" in deployment
+    assert "4096m" in deployment
+    assert "r.example/x:1" in deployment
+    assert (tmp_path / "x" / "configmap.yaml").exists()
+    first = {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir() if path.is_file()}
+    assert main([*told, *options]) == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir() if path.is_file()} == first
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--parallelism", "0", "--upgrade", "never"], r"parallelism.*upgrade"),
+        (["--target", "none.json"], "none.json"),
+        (["--python", "/usr/bin/python"], "go with --submit URL"),
+        (["--stage-parallelism", "nobody=3"], "the graph has no such stage"),
+        (["--secret", "KEY=literal"], "never the secret itself"),
+    ],
+)
+def test_what_deploy_cannot_do_is_said_and_nothing_is_written(
+    graph: Path, tmp_path: Path, capsys: Out, options: list[str], says: str
+) -> None:
+    assert main(["deploy", str(graph), "--out", str(tmp_path / "x"), *options]) == 2
+    said = capsys.readouterr().err
+    assert re.search(says, said, re.DOTALL), said
+    assert "Traceback" not in said
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_deploy_to_a_cluster_that_is_not_there_says_so(graph: Path, tmp_path: Path, capsys: Out) -> None:
+    told = ["deploy", str(graph), "--out", str(tmp_path / "x"), "--submit"]
+    assert main([*told, "http://127.0.0.1:1"]) == 2
+    assert "no Flink answers at http://127.0.0.1:1: connection refused" in capsys.readouterr().err
+    assert main([*told, "127.0.0.1:8081"]) == 2
+    assert "'http://127.0.0.1:8081'?" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

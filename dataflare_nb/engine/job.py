@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
@@ -28,6 +29,7 @@ from ..errors import (
 from ..graph import Edge, Graph, node
 from ..interrupts import Latch
 from ..runtime.journal import ERROR, INFO, WARNING, Journal
+from ..runtime.outline import Outline
 from ..runtime.pace import Pace
 from ..runtime.plan import Plan
 from ..runtime.probe import Change, Reading, Sample, Swap, changes, ledger, metrics, plugins, swaps
@@ -127,6 +129,11 @@ class Job:
         if self._scheduler.draining:
             return DRAINING
         return PAUSED if self._scheduler.paused else RUNNING
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its input ends."""
+        return self.plan.bounded
 
     @property
     def error(self) -> BaseException | None:
@@ -351,6 +358,33 @@ class Job:
     def sample(self, node_id: str, rows: int = 20) -> Batch:
         """Return the newest rows of a stage, for displays."""
         return self.peek(node_id, rows)
+
+    def outline(self) -> Outline:
+        """Return the stages and what flows between them, for displays."""
+        return Outline.of(self.name, self.graph, self.plan)
+
+    def steering(self) -> Mapping[str, Callable[[], str]]:
+        """Return what a display may do with the job. Each says what it did."""
+        return {
+            "pause": self._shown(self.pause, "paused: no more is read"),
+            "resume": self._shown(self.resume, "goes on"),
+            "step": self._shown(self.step, "read one more batch"),
+            "drain": self._shown(self._begin_to_drain, "reads no more, and ends when all is through"),
+            "stop": self._shown(self.stop, "stopped"),
+        }
+
+    def _begin_to_drain(self) -> None:
+        # It goes on draining, and readings tell how far it is.
+        with suppress(JobTimeout):
+            self.drain(0)
+
+    @staticmethod
+    def _shown(act: Callable[[], object], did: str) -> Callable[[], str]:
+        def do() -> str:
+            act()
+            return did
+
+        return do
 
     def metrics(self) -> pl.DataFrame:
         """Return one row per stage: rows, bytes, shares of time, queue, latency, watermark, late and invalid rows."""

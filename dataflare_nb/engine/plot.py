@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataflareError
 from ..runtime.metrics import BACKPRESSURED, BUSY, IDLE
-from .names import short_names
+from ..runtime.names import short_names
 from .png import png
 
 if TYPE_CHECKING:

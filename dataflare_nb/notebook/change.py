@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import polars as pl
 
 from ..runtime.channel import ChannelStats
 from ..runtime.journal import LogLine
+from ..runtime.outline import Outline, Pipe
 from ..runtime.probe import NodeReading, Reading
-from .outline import Outline, Pipe
 from .verdict import Load, Queue, Verdict, verdict
 
 NODE = (
@@ -34,9 +34,15 @@ NODE = (
     "held",
     "in_flight",
     "errors",
+    "instances",
 )
 EDGE = ("rows", "fill", "capacity", "refused")
-ENDED = ("finished", "failed", "stopped")
+OF_CLUSTER = (
+    *("rows_in", "rows_out", "rows_per_s", "busy", "backpressured", "idle", "lag_ms", "late", "invalid", "held"),
+    "instances",
+)
+"""What is known of a vertex of a cluster. Of its queues it is how full they are."""
+ENDED = ("finished", "failed", "stopped", "detached")
 UNEXPECTED = (Exception, pl.exceptions.PanicException)
 """What may come of looking at any rows. A panic of Polars is no Exception."""
 
@@ -52,10 +58,17 @@ class Frame:
     verdict: Verdict
     totals: dict[str, float | int | None]
     log: tuple[LogLine, ...]
+    remote: bool = False
+    """Whether it is of a job on a cluster, of which other things are known."""
+
+    @property
+    def fields(self) -> dict[str, list[str]]:
+        """Return the columns of stages and of pipes that are known."""
+        return fields(remote=self.remote)
 
     def numbers(self) -> bytes:
         """Return all numbers as little-endian doubles, stages first."""
-        flat = [value for row in (*self.nodes, *self.edges) for value in row]
+        flat = [value for rows in self._tables().values() for row in rows for value in row]
         return struct.pack(f"<{len(flat)}d", *flat)
 
     def words(self) -> dict[str, Any]:
@@ -71,9 +84,22 @@ class Frame:
         """Return all of it as JSON holds it: what is not known is null."""
         tables = {
             name: [[None if math.isnan(value) else value for value in row] for row in rows]
-            for name, rows in (("node", self.nodes), ("edge", self.edges))
+            for name, rows in self._tables().items()
         }
         return {**tables, **self.words(), "log": self.log_after(-1)}
+
+    def _tables(self) -> dict[str, list[tuple[float, ...]]]:
+        tables = {"node": (NODE, self.nodes), "edge": (EDGE, self.edges)}
+        shown = self.fields
+        places = {name: [columns.index(each) for each in shown[name]] for name, (columns, _) in tables.items()}
+        return {name: [tuple(row[at] for at in places[name]) for row in rows] for name, (_, rows) in tables.items()}
+
+
+def fields(*, remote: bool) -> dict[str, list[str]]:
+    """Return the columns that are known of stages and of pipes, of a job here or on a cluster."""
+    if remote:
+        return {"node": list(OF_CLUSTER), "edge": ["fill"]}
+    return {"node": [name for name in NODE if name != "instances"], "edge": list(EDGE)}
 
 
 def frame(outline: Outline, before: Reading | None, now: Reading) -> Frame:
@@ -93,6 +119,7 @@ def frame(outline: Outline, before: Reading | None, now: Reading) -> Frame:
         _judged(outline, nodes, channels, now),
         _totals(outline, nodes, now),
         now.log,
+        now.totals is not None,
     )
 
 
@@ -102,11 +129,14 @@ def _key(outline: Outline, pipe: Pipe) -> tuple[str, str, int]:
 
 def _node(item: NodeReading, old: NodeReading | None, since: float, until: float, seconds: float) -> tuple[float, ...]:
     rows = item.rows_out - (old.rows_out if old is not None else 0)
+    rate = max(0.0, rows / seconds) if seconds > 0 else 0.0
     shares = _shares(item, old, since, until)
+    if (lately := item.lately) is not None:
+        rate, shares = lately.rows_per_s, (lately.busy, lately.backpressured, lately.idle)
     return (
-        _rows_in(item),
-        item.rows_out,
-        max(0.0, rows / seconds) if seconds > 0 else 0.0,
+        _counted(_rows_in(item)),
+        _counted(item.rows_out),
+        rate,
         *shares,
         item.batch_rows,
         item.latency_p50 * 1e3 if item.latency_p50 is not None else math.nan,
@@ -114,14 +144,23 @@ def _node(item: NodeReading, old: NodeReading | None, since: float, until: float
         item.lag_us / 1e3 if item.lag_us is not None else math.nan,
         item.sides.get("late", 0),
         item.sides.get("invalid", 0),
-        item.held,
+        _counted(item.held),
         item.in_flight,
         sum(count for name, count in item.counters.items() if name.rpartition("/")[2] == "errors"),
+        item.instances,
     )
+
+
+def _counted(rows: int) -> float:
+    """Return a number of rows, NaN where nobody counts them."""
+    return rows if rows >= 0 else math.nan
 
 
 def _rows_in(item: NodeReading) -> int:
     """Return the rows that came in; of a source those that it read."""
+    if item.lately is not None:
+        # Of a vertex of a cluster, which may have more in it than a source.
+        return item.rows_in
     return item.rows_out + sum(item.sides.values()) if item.kind == "source" else item.rows_in
 
 
@@ -145,7 +184,12 @@ def _shares(item: NodeReading, old: NodeReading | None, since: float, until: flo
 def _judged(
     outline: Outline, nodes: Sequence[tuple[float, ...]], channels: Sequence[ChannelStats], now: Reading
 ) -> Verdict:
-    read = sum(_rows_in(item) for item in now.nodes.values() if item.kind == "source")
+    if now.says:
+        return Verdict(None, now.says)
+    lately = [item.lately for item in now.nodes.values() if item.kind == "source" and item.lately is not None]
+    if now.status not in ENDED and any(math.isnan(each.rows_per_s) for each in lately):
+        return Verdict(None, "no speed is known yet: workers tell what they have counted every few seconds")
+    read = sum(max(0, _rows_in(item)) for item in now.nodes.values() if item.kind == "source")
     if now.status in ENDED:
         return Verdict(None, f"{now.status}: {read:,} rows were read")
     if now.status == "paused" and not any(item.in_flight for item in now.nodes.values()):
@@ -162,15 +206,21 @@ def _totals(outline: Outline, nodes: Sequence[tuple[float, ...]], now: Reading) 
     kinds = [now.nodes[stage.id].kind for stage in outline.stages]
     reading = [values for values, kind in zip(nodes, kinds, strict=True) if kind == "source"]
     writing = [values for values, kind in zip(nodes, kinds, strict=True) if kind == "sink"]
-    return {
-        "rows_in": int(sum(values[0] for values in reading)),
-        "rows_out": int(sum(values[1] for values in writing)),
-        "rows_per_s": sum(values[2] for values in reading),
-        "late": int(sum(values[10] for values in nodes)),
-        "invalid": int(sum(values[11] for values in nodes)),
+    totals = {
+        "rows_in": _known(values[0] for values in reading),
+        "rows_out": _known(values[1] for values in writing),
+        "rows_per_s": _known(values[2] for values in reading),
+        "late": _known(values[10] for values in nodes),
+        "invalid": _known(values[11] for values in nodes),
         "progress": now.progress,
-        "memory": _resident_bytes(),
     }
+    return totals | (dict(now.totals) if now.totals is not None else {"memory": _resident_bytes()})
+
+
+def _known(values: Iterable[float]) -> float | None:
+    """Return the sum, None where a part of it is not known."""
+    total = sum(values)
+    return None if math.isnan(total) else total
 
 
 def _resident_bytes() -> int | None:

@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +14,19 @@ import anywidget
 import traitlets
 
 from ..engine import jobs
-from ..errors import JobTimeout, told
-from .change import EDGE, ENDED, NODE, UNEXPECTED, Frame
+from ..errors import told
+from ..runtime.outline import Outline
+from .change import EDGE, ENDED, NODE, UNEXPECTED, Frame, fields
 from .display import place, replace
 from .feed import Feed
 from .flow import HZ, Flow
 from .looking import history, peeked, windows
-from .outline import Outline
 from .wording import outline_text
 
 if TYPE_CHECKING:
-    from ..engine import Job
+    from .shown import Shown
 
 STATIC = Path(__file__).parent / "static"
-CAN = ("pause", "resume", "step", "drain", "stop")
-_DID = {
-    "pause": "paused: no more is read",
-    "resume": "goes on",
-    "step": "read one more batch",
-    "drain": "reads no more, and ends when all is through",
-    "stop": "stopped",
-}
 _feeds: weakref.WeakValueDictionary[int, Feed] = weakref.WeakValueDictionary()
 _feeding = threading.Lock()
 _crowd: weakref.WeakSet[Flow] = weakref.WeakSet()
@@ -58,9 +49,10 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     hz = traitlets.Float(HZ).tag(sync=True)
     last = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, job: Job) -> None:
-        self._job: Callable[[], Job | None] = lambda: job
-        self._outline = Outline.of(job)
+    def __init__(self, job: Shown) -> None:
+        self._job: Callable[[], Shown | None] = lambda: job
+        self._outline = job.outline()
+        now = job.read()
         self._flow = Flow(crowd=_crowd)
         self._logged = -1
         self._busy: set[str] = set()
@@ -69,9 +61,9 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self._closed = self._over = False
         super().__init__(
             graph=self._outline.document(),
-            fields={"node": list(NODE), "edge": list(EDGE)},
-            status=job.status,
-            can=list(CAN),
+            fields=fields(remote=now.totals is not None),
+            status=now.status,
+            can=list(job.steering()),
         )
         self.on_msg(self._hear)
         self._feed = _joined(job, self._outline, self)
@@ -98,7 +90,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         # A model of its own, that nobody else closes.
         self.layout.close()
 
-    def of(self, job: Job) -> bool:
+    def of(self, job: Shown) -> bool:
         """Tell whether this is an open dashboard of that job."""
         return not self._closed and self._job() is job
 
@@ -219,7 +211,8 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 
     def _do(self, action: str) -> None:
         job = self._job()
-        if action not in CAN or job is None:
+        act = job.steering().get(action) if job is not None else None
+        if act is None or job is None:
             self._done(action, f"this job cannot {action}")
             return
         with self._door:
@@ -227,29 +220,25 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
                 return
             self._busy.add(action)
         self._say({"t": "doing", "do": action})
-        self._apart(action, lambda: self._act(job, action))
+        self._apart(action, lambda: self._act(job, action, act))
 
-    def _act(self, job: Job, action: str) -> None:
-        error = None
+    def _act(self, job: Shown, action: str, act: Callable[[], str]) -> None:
+        error, did = None, ""
         try:
-            if action == "drain":
-                _begin_to_drain(job)
-            else:
-                getattr(job, action)()
+            did = act()
         except UNEXPECTED as failed:
             error = told(failed)
         with self._door:
             self._busy.discard(action)
-        self._done(action, error, job.status)
+        self._done(action, error, did, job.status)
         if job.status not in ENDED and not self._closed:
             self.status = job.status
         self._feed.hurry()
 
-    def _done(self, action: str, error: str | None, status: str = "") -> None:
-        did = _DID.get(action, "") if error is None else ""
+    def _done(self, action: str, error: str | None, did: str = "", status: str = "") -> None:
         self._say({"t": "done", "do": action, "error": error, "did": did, "status": status or self.status})
 
-    def _answer(self, kind: str, asked: Any, look: Callable[[Job], Mapping[str, Any]]) -> None:
+    def _answer(self, kind: str, asked: Any, look: Callable[[Shown], Mapping[str, Any]]) -> None:
         """Answer a question about rows, and if they cannot be had, why."""
         job = self._job()
         try:
@@ -270,7 +259,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         threading.Thread(target=work, name=f"dataflare:{self._outline.name}:{what}", daemon=True).start()
 
 
-def _joined(job: Job, outline: Outline, shown: Dashboard) -> Feed:
+def _joined(job: Shown, outline: Outline, shown: Dashboard) -> Feed:
     """Return the feed of a job, which tells this dashboard from now on; a new one if the job's has told of its end."""
     with _feeding:
         known = _feeds.get(id(job))
@@ -278,12 +267,6 @@ def _joined(job: Job, outline: Outline, shown: Dashboard) -> Feed:
             known = _feeds[id(job)] = Feed(job, outline)
             known.join(shown, job)
         return known
-
-
-def _begin_to_drain(job: Job) -> None:
-    # It goes on draining, and frames tell how far it is.
-    with suppress(JobTimeout):
-        job.drain(0)
 
 
 def _size(frame: Frame) -> int:

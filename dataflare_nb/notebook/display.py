@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataflareError
 from .change import ENDED
-from .outline import Outline
 from .wording import ending_text, outline_text
 
 if TYPE_CHECKING:
-    from ..engine import Job
     from .dashboard import Dashboard
+    from .shown import Shown
 
 _PATIENCE = 30.0
 """Seconds that a bounded job is waited for where only its picture is shown."""
@@ -31,7 +30,7 @@ def static() -> bool:
     return os.environ.get("DATAFLARE_STATIC", "") not in ("", "0")
 
 
-def dashboard(job: Job) -> Any:
+def dashboard(job: Shown) -> Any:
     """Return the dashboard of a job, the one that is open if there is one.
 
     With `DATAFLARE_STATIC=1`, or when the job has ended, it is what stands in its place: the picture.
@@ -47,7 +46,7 @@ def dashboard(job: Job) -> Any:
     return made
 
 
-def show(job: Job) -> None:
+def show(job: Shown) -> None:
     """Show a job that is the last line of a cell. A terminal shows its repr."""
     if _kernel() is None:
         raise NotImplementedError
@@ -58,14 +57,14 @@ def show(job: Job) -> None:
     if made is not None:
         place(made)
         return
-    text = outline_text(Outline.of(job))
+    text = outline_text(job.outline())
     _publish({"text/plain": f'{text}\nIt is shown live with anywidget: pip install "dataflare-nb[notebook]"'}, {})
 
 
 class SavedForm:
     """A job as it is saved: a picture and text. It looks at the job when it is shown."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Shown) -> None:
         self._job = job
 
     def __repr__(self) -> str:
@@ -90,14 +89,14 @@ def place(shown: Dashboard) -> None:
     shown.is_placed(name)
 
 
-def saved_form(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+def saved_form(job: Shown) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the picture, where matplotlib is there, and the text of a job, and how large the picture is shown.
 
     Numbers are those of rows. Where outputs are compared they stand only if they are the same in each run: of a bounded
     job whose input is through.
     """
     reading = job.read()
-    outline = Outline.of(job)
+    outline = job.outline()
     numbers = reading.whole or (reading.status in ENDED and not static())
     data: dict[str, Any] = {"text/plain": ending_text(outline, reading, job.error, numbers=numbers)}
     try:
@@ -110,7 +109,7 @@ def saved_form(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     return data, {"image/png": {"width": picture.width, "height": picture.height, "alt": alt}}
 
 
-def replace(places: Sequence[str], job: Job) -> None:
+def replace(places: Sequence[str], job: Shown) -> None:
     """Put what is saved of a job where its dashboard was."""
     if places:
         data, metadata = saved_form(job)
@@ -118,7 +117,7 @@ def replace(places: Sequence[str], job: Job) -> None:
             _publish(data, metadata, name, update=True)
 
 
-def _live(job: Job) -> Dashboard | None:
+def _live(job: Shown) -> Dashboard | None:
     """Return the open dashboard of a job or a new one, None without anywidget."""
     try:
         from .dashboard import Dashboard
@@ -131,10 +130,10 @@ def _live(job: Job) -> Dashboard | None:
         return known
 
 
-def _wait_a_while(job: Job) -> None:
+def _wait_a_while(job: Shown) -> None:
     """Wait for a job that will end by itself, so that the picture is that of its end."""
     deadline = time.monotonic() + _PATIENCE
-    while job.plan.bounded and job.status in ("running", "draining") and time.monotonic() < deadline:
+    while job.bounded and job.status in ("running", "draining") and time.monotonic() < deadline:
         time.sleep(0.02)
 
 

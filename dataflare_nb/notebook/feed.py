@@ -8,10 +8,10 @@ import time
 from collections import deque
 from typing import Protocol
 
+from ..runtime.outline import Outline
 from ..runtime.probe import Probe, Reading
 from .change import ENDED, Frame, frame
 from .flow import HZ
-from .outline import Outline
 
 log = logging.getLogger("dataflare_nb")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.outline import Outline, Stage
 from ..runtime.probe import Sample
 from .cells import MOST_ROWS, table
-from .outline import Outline, Stage
 
 if TYPE_CHECKING:
-    from ..engine import Job
+    from .shown import Shown
 
 MOST_POINTS = 300
 _SAMPLE = 200
 
 
-def history(job: Job, outline: Outline) -> tuple[list[float], list[float]]:
+def history(job: Shown, outline: Outline) -> tuple[list[float], list[float]]:
     """Return points in time, and for each of them the rows per second of every stage."""
     samples = _thinned(list(job.history))
     times = [sample.elapsed for sample in samples[1:]]
@@ -38,7 +38,7 @@ def _thinned(samples: list[Sample]) -> list[Sample]:
     return kept[::-1]
 
 
-def peeked(job: Job, stage: Stage, tag: str = "main") -> dict[str, Any]:
+def peeked(job: Shown, stage: Stage, tag: str = "main") -> dict[str, Any]:
     """Return the newest rows that left a stage by one of its outputs."""
     rows = job.peek(stage.id if tag == "main" else f"{stage.id}.{tag}", _SAMPLE)
     title = stage.label if tag == "main" else f"{stage.label}.{tag}"
@@ -52,7 +52,7 @@ def peeked(job: Job, stage: Stage, tag: str = "main") -> dict[str, Any]:
     return {"title": title, **found, "of": rows.height, "note": "; ".join(notes)}
 
 
-def windows(job: Job, stage: Stage) -> dict[str, Any]:
+def windows(job: Shown, stage: Stage) -> dict[str, Any]:
     """Return the open windows of a stage, and what each waits for."""
     report = job.explain_window(stage=stage.id)
     first = report.open.head(MOST_ROWS)

@@ -12,10 +12,10 @@ from matplotlib.path import Path
 
 from ..engine.png import png
 from ..errors import StageFailed, told
+from ..runtime.outline import Outline, Stage
 from ..runtime.probe import NodeReading, Reading
 from .layers import Place, placed
-from .outline import Outline, Stage
-from .wording import ending
+from .wording import counted, ending, rows_read
 
 INK, GREY, PALE = "#222222", "#5C5C5C", "#F5F7F9"
 BLUE, GREEN, ORANGE, RED, PURPLE = "#0072B2", "#009E73", "#B35900", "#B22222", "#8E4585"
@@ -109,12 +109,12 @@ def _lines(stage: Stage, node: NodeReading | None) -> list[tuple[str, str]]:
     if node is None:
         return []
     if node.kind == "source":
-        first = f"{node.rows_out:,} read"
+        first = f"{counted(rows_read(node))} read"
     elif node.kind == "sink":
-        first = f"{node.rows_out:,} written"
+        first = f"{counted(node.rows_out)} written"
     else:
-        first = f"{node.rows_in:,} in → {node.rows_out:,} out"
-        first = first if len(first) <= _FIGURES else f"{node.rows_in:,} → {node.rows_out:,}"
+        first = f"{counted(node.rows_in)} in → {counted(node.rows_out)} out"
+        first = first if len(first) <= _FIGURES else f"{counted(node.rows_in)} → {counted(node.rows_out)}"
     trouble = [f"{node.sides[tag]:,} {tag}" for tag in ("late", "invalid") if node.sides.get(tag)]
     return [(first, GREY)] + ([(", ".join(trouble), ORANGE)] if trouble else [])
 

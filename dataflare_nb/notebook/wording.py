@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import told
+from ..runtime.outline import Outline
 from ..runtime.probe import NodeReading, Reading
 from .change import ENDED
-from .outline import Outline
 
 _LONGEST = 44
 
@@ -44,13 +44,23 @@ def ending(outline: Outline, reading: Reading, *, numbers: bool) -> str:
     if not numbers:
         return status
     nodes = [reading.nodes[stage.id] for stage in outline.stages]
-    parts = [f"{sum(n.rows_out for n in nodes if n.kind == 'source'):,} rows read"]
+    parts = [f"{counted(sum(rows_read(n) for n in nodes if n.kind == 'source'))} rows read"]
     if any(n.kind == "sink" for n in nodes):
-        parts.append(f"{sum(n.rows_out for n in nodes if n.kind == 'sink'):,} written")
+        parts.append(f"{counted(sum(n.rows_out for n in nodes if n.kind == 'sink'))} written")
     for tag in ("late", "invalid"):
         count = sum(n.sides.get(tag, 0) for n in nodes)
         parts += [f"{count:,} {tag}"] if count else []
     return f"{status}: {', '.join(parts)}"
+
+
+def rows_read(node: NodeReading) -> int:
+    """Return the rows that a source has given on; of a vertex of a cluster, those that the source in it has."""
+    return node.rows_out if node.lately is None else node.rows_in
+
+
+def counted(rows: int) -> str:
+    """Return a number of rows as text, a question mark where nobody counts them."""
+    return f"{rows:,}" if rows >= 0 else "?"
 
 
 def _stages(outline: Outline) -> list[tuple[str, ...]]:
@@ -62,8 +72,8 @@ def _stages(outline: Outline) -> list[tuple[str, ...]]:
 
 
 def _counts(node: NodeReading, trouble: Sequence[str]) -> tuple[str, ...]:
-    came = "" if node.kind == "source" else f"{node.rows_in:,}"
-    return (came, f"{node.rows_out:,}", *(f"{node.sides.get(tag, 0):,}" for tag in trouble))
+    came = "" if node.kind == "source" else counted(node.rows_in)
+    return (came, counted(node.rows_out), *(f"{node.sides.get(tag, 0):,}" for tag in trouble))
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, numbers: int) -> str:

@@ -130,6 +130,22 @@ class Panes:
         self._runs = kept
         self._find_first(before)
 
+    def empty_out(self) -> pl.DataFrame:
+        """Remove and return everything, as `all` gives it."""
+        state = self.all()
+        self._runs = []
+        self.rows, self.first = 0, FOREVER
+        return state
+
+    def add_run(self, state: pl.DataFrame) -> None:
+        """Add partials that another has made, later than all that is here."""
+        self._flush()
+        self._push(state)
+        self.rows += self._agg.state_rows(state)
+        low = state[PANE].min()
+        assert isinstance(low, int)
+        self.first = min(self.first, low)
+
     def restore(self, state: pl.DataFrame) -> None:
         """Add what `all` gave."""
         if not state.height:
@@ -204,8 +220,11 @@ class Panes:
     def _flush(self) -> None:
         if not self._fresh:
             return
-        self._runs.append(self._reduced(self._fresh).collect())
+        self._push(self._reduced(self._fresh).collect())
         self._fresh, self._fresh_rows, self._fresh_bytes = [], 0, 0
+
+    def _push(self, run: pl.DataFrame) -> None:
+        self._runs.append(run)
         if len(self._runs) > FEW_RUNS or self._runs[-1].height > SMALL_RUN:
             while len(self._runs) > 1 and self._runs[-1].height * 2 >= self._runs[-2].height:
                 self._merge_top()

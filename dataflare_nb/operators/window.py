@@ -267,6 +267,26 @@ class GridWindows(WindowOperator):
             self._emitted = [pl.concat(self._emitted).unique(self._by, keep="last", maintain_order=True)]
         return self._emitted[0]
 
+    # Halves: one operator takes rows and gives partials, others take the partials of their keys
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the work can be done by halves: partials say all that is needed of rows."""
+        return self._agg.two_phase and not self._agg.plugins and not self._tracked
+
+    def fires(self, after: EventTime, time: EventTime) -> bool:
+        """Tell whether some window ends between two watermarks, as far as can be known without the rows."""
+        return after == NEVER or time == FOREVER or self._grid.next_end(clamp(after)) <= clamp(time)
+
+    def give_partials(self) -> pl.DataFrame:
+        """Give away what is held."""
+        return self._panes.empty_out()
+
+    def take_partials(self, partials: pl.DataFrame) -> int:
+        """Take what another has given away, or a part of it, and return for how many rows it stands."""
+        self._panes.add_run(partials)
+        return self._agg.state_rows(partials)
+
     # State
 
     def held(self) -> int:

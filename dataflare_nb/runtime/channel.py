@@ -19,6 +19,11 @@ class ChannelStats:
     peak_rows: int
     refused: int
 
+    @classmethod
+    def of_fill(cls, fill: float) -> ChannelStats:
+        """Return those of a queue of which no more is known than how full it is."""
+        return cls(0, round(fill * 1_000_000), 1, 1_000_000, 0, 0)
+
     @property
     def fill(self) -> float:
         return max(self.rows / self.capacity_rows, self.bytes / self.capacity_bytes)

@@ -9,7 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from ..parameters import Value, written
-from ..types import Batch, EventTime
+from ..types import EventTime
 from .channel import ChannelStats
 from .journal import LogLine
 
@@ -44,9 +44,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Lately:
+    """What a probe itself knows of the last seconds: rows out per second, NaN if unknown, and shares of time."""
+
+    rows_per_s: float
+    busy: float
+    backpressured: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeReading:
-    """One stage. Rows and bytes since the start; `busy`, `idle` and `backpressured` sum to 1; latency in seconds,
-    from the poll of a batch to the end of the stage; event times in microseconds, None when not known."""
+    """One stage. Rows and bytes since the start, -1 where nobody counts them; `busy`, `idle` and `backpressured` sum to
+    1; latency in seconds, from the poll of a batch to the end of the stage; event times in microseconds, None when not
+    known."""
 
     id: str
     kind: str
@@ -75,6 +86,9 @@ class NodeReading:
     counters: Mapping[str, int] = field(default_factory=dict)
     swaps: tuple[Swap, ...] = ()
     changes: tuple[Change, ...] = ()
+    lately: Lately | None = None
+    """Without it, the last seconds are what two readings differ by."""
+    instances: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,10 @@ class Reading:
     workers: int = 1
     log: tuple[LogLine, ...] = ()
     """The newest lines of the job's log, the oldest first."""
+    says: str = ""
+    """What to say of the job where nothing can be said of its speed."""
+    totals: Mapping[str, float] | None = None
+    """More that is told of the job as a whole, by name."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,6 @@ class Probe(Protocol):
     @property
     def history(self) -> Sequence[Sample]: ...
     def read(self) -> Reading: ...
-    def sample(self, node_id: str, rows: int = 20) -> Batch: ...
 
 
 def ledger(reading: Reading) -> pl.DataFrame:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import dataflare_nb as flare
 from dataflare_nb.notebook.change import frame
-from dataflare_nb.notebook.outline import Outline
 from dataflare_nb.notebook.verdict import Load, Queue, Verdict, verdict
 
 
@@ -233,7 +232,7 @@ def test_in_20_of_20_random_graphs_the_slow_stage_is_named_and_no_other():
     for number in range(20):
         heads, culprit = five_stages(number, gate)
         job = flare.run(*heads, name="random", workers=2, latency="20ms")
-        outline = Outline.of(job)
+        outline = job.outline()
         time.sleep(0.25)
         before = job.read()
         time.sleep(0.35)

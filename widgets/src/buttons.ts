@@ -11,6 +11,8 @@ const WORDS: Record<Action, [string, string]> = {
   drain: ["drain", "Drain"],
   stop: ["stop", "Stop"],
   checkpoint: ["flag", "Checkpoint"],
+  savepoint: ["stop", "Stop with savepoint"],
+  cancel: ["cross", "Cancel"],
 };
 const TITLES: Record<Action, string> = {
   pause: "hold the sources",
@@ -19,6 +21,8 @@ const TITLES: Record<Action, string> = {
   drain: "read no more, and finish what is on its way",
   stop: "end now",
   checkpoint: "save the state now",
+  savepoint: "save the state and end, to go on from there",
+  cancel: "end now; what is not in a checkpoint is given up",
 };
 const SENSE: Record<Action, Status[]> = {
   pause: ["running"],
@@ -27,6 +31,8 @@ const SENSE: Record<Action, Status[]> = {
   drain: ["running", "paused"],
   stop: ["running", "paused", "draining"],
   checkpoint: ["running", "paused"],
+  savepoint: ["running"],
+  cancel: ["running", "starting", "restarting", "stopping", "disconnected"],
 };
 const BUSY_AFTER = 1_000;
 

@@ -1,7 +1,7 @@
 /** A stage: what it is, how fast it is, and what it does with its time. */
 
 import { Attribute, el, Text } from "./dom";
-import { Facts, ON_CARD } from "./facts";
+import { Facts, known, ON_CARD } from "./facts";
 import { count, percent, shares, short, span } from "./format";
 import type { Table } from "./frame";
 import { icon } from "./icons";
@@ -21,14 +21,15 @@ export class Card {
   #rate = new Text();
   #parts = [new Text(), new Text(), new Text()];
   #queue = new Text();
-  #facts = new Facts(ON_CARD);
+  #facts: Facts;
   #busy: Attribute;
   #waits: Attribute;
   #spark = new Spark();
   #said = "";
 
-  constructor(info: NodeInfo) {
+  constructor(info: NodeInfo, columns: string[] = []) {
     this.#info = info;
+    this.#facts = new Facts(known(ON_CARD, columns));
     const busy = el("i", { class: "busy" });
     const waits = el("i", { class: "waits" });
     this.#busy = new Attribute(busy, "style");

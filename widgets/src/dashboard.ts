@@ -61,8 +61,9 @@ export class Dashboard {
       (action) => model.send({ t: "do", do: action }),
       (node) => this.#view.focus({ node }),
     );
-    this.#view = new GraphView(this.#graph, (item) => this.#open(item));
+    this.#view = new GraphView(this.#graph, (item) => this.#open(item), this.#fields.node);
     this.#panel = new Panel({
+      fields: this.#fields,
       send: (message) => model.send(message),
       closed: (item) => {
         this.#view.mark(null);

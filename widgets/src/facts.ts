@@ -22,6 +22,7 @@ export const ON_CARD: Fact[] = [
   { name: "invalid", title: "rows that could not be read", from: "invalid", as: short, alarm: true },
   { name: "held", title: "rows kept in state", from: "held", as: short },
   { name: "errors", title: "errors", from: "errors", as: short, alarm: true },
+  { name: "instances", title: "instances that run it", from: "instances", as: short },
 ];
 
 export const OF_NODE: Fact[] = [
@@ -37,6 +38,11 @@ export const OF_EDGE: Fact[] = [
   { name: "waiting", title: "rows that wait in the queue", from: "rows", as: count },
   { name: "refused", title: "offers refused since the queue was full", from: "refused", as: count },
 ];
+
+/** Those of which a frame has the column: not all is known of every job. */
+export function known(facts: Fact[], columns: string[]): Fact[] {
+  return columns.length ? facts.filter((fact) => columns.includes(fact.from)) : facts;
+}
 
 export class Facts {
   #el = el("dl", { class: "facts" });

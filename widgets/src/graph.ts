@@ -36,10 +36,10 @@ export class GraphView {
   #scale = 1;
   #chosen: number | null = null;
 
-  constructor(graph: Graph, open: (item: Item) => void) {
+  constructor(graph: Graph, open: (item: Item) => void, columns: string[] = []) {
     this.#graph = graph;
     this.#open = open;
-    this.#cards = graph.nodes.map((info) => new Card(info));
+    this.#cards = graph.nodes.map((info) => new Card(info, columns));
     const label = (at: number) => graph.nodes[at]?.label ?? "";
     this.#edges = graph.edges.map((info) => new Edge(info, label(info.from), label(info.to)));
     this.#order = order(graph.nodes.length, graph.edges);

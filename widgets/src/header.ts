@@ -6,7 +6,7 @@ import { bytes, clock, count } from "./format";
 import { glyph } from "./icons";
 import type { Action, DoneMessage, Status, Totals, Verdict } from "./model";
 
-const SIGNS: Record<Status | "disconnected", string> = {
+const SIGNS: Record<Status, string> = {
   running: "dot",
   paused: "pause",
   draining: "drain",
@@ -14,6 +14,10 @@ const SIGNS: Record<Status | "disconnected", string> = {
   failed: "cross",
   stopped: "stop",
   disconnected: "gone",
+  starting: "play",
+  restarting: "play",
+  stopping: "drain",
+  detached: "gone",
 };
 const TOTALS: [keyof Totals | "elapsed", string, (value: number) => string][] = [
   ["rows_per_s", "rows/s", count],
@@ -22,8 +26,14 @@ const TOTALS: [keyof Totals | "elapsed", string, (value: number) => string][] = 
   ["late", "late", count],
   ["invalid", "invalid", count],
   ["memory", "memory", bytes],
+  ["instances", "instances", count],
+  ["checkpoints", "checkpoints", count],
+  ["failed_checkpoints", "failed checkpoints", count],
+  ["restarts", "restarts", count],
   ["elapsed", "time", clock],
 ];
+const ALWAYS = ["rows_per_s", "rows_in", "rows_out", "late", "invalid", "elapsed"];
+const ALARMS = ["late", "invalid", "failed_checkpoints", "restarts"];
 const SAY_EVERY = 1_000;
 const NOTED = 4_000;
 
@@ -53,6 +63,8 @@ export class Header {
       const text = new Text();
       const tile = el("div", {}, el("dt", {}, title), el("dd", {}, text.at));
       text.set("–");
+      // The others are shown when they are told.
+      tile.hidden = !ALWAYS.includes(key);
       this.#totals.set(key, { text, tile });
       tiles.append(tile);
     }
@@ -74,7 +86,7 @@ export class Header {
     return this.#el;
   }
 
-  status(status: Status | "disconnected", can: Action[], job: Status, error: string): void {
+  status(status: Status, can: Action[], job: Status, error: string): void {
     this.#pill.replaceChildren(glyph(SIGNS[status] ?? "dot"), status);
     this.#pill.dataset["status"] = status;
     this.#buttons.show(can, job);
@@ -87,8 +99,9 @@ export class Header {
     for (const [key, , as] of TOTALS) {
       const value = key === "elapsed" ? elapsed : totals[key];
       const found = this.#totals.get(key);
+      if (found && value !== undefined && !ALWAYS.includes(key)) found.tile.hidden = false;
       if (!found?.text.set(as(value ?? NaN))) continue;
-      if (key === "late" || key === "invalid") found.tile.className = (value ?? 0) > 0 ? "alarm" : "none";
+      if (ALARMS.includes(key)) found.tile.className = (value ?? 0) > 0 ? "alarm" : "none";
     }
     this.#progress.hidden = totals.progress === null || totals.progress === undefined;
     if (!this.#progress.hidden) this.#progress.value = totals.progress ?? 0;

@@ -36,14 +36,27 @@ export interface Fields {
   edge: string[];
 }
 
-export type Status = "running" | "paused" | "draining" | "finished" | "failed" | "stopped";
-export type Action = "pause" | "resume" | "step" | "drain" | "stop" | "checkpoint";
+export type Status =
+  | "running"
+  | "paused"
+  | "draining"
+  | "finished"
+  | "failed"
+  | "stopped"
+  // Of a job on a cluster:
+  | "starting"
+  | "restarting"
+  | "stopping"
+  | "disconnected"
+  | "detached";
+export type Action = "pause" | "resume" | "step" | "drain" | "stop" | "checkpoint" | "savepoint" | "cancel";
 
 export interface Verdict {
   node: number | null;
   words: string;
 }
 
+/** What is not there is not known of such a job. */
 export interface Totals {
   rows_in: number;
   rows_out: number;
@@ -51,7 +64,11 @@ export interface Totals {
   late: number;
   invalid: number;
   progress: number | null;
-  memory: number;
+  memory?: number;
+  instances?: number;
+  checkpoints?: number;
+  failed_checkpoints?: number;
+  restarts?: number;
 }
 
 export interface LogLine {
@@ -150,7 +167,7 @@ export function isSide({ tag }: EdgeInfo): boolean {
 
 /** Whether frames are to be expected. */
 export function isLive(status: Status): boolean {
-  return status === "running" || status === "draining";
+  return ["running", "draining", "starting", "restarting", "stopping", "disconnected"].includes(status);
 }
 
 export function assert(truth: unknown, why: string): asserts truth {

@@ -1,10 +1,10 @@
 /** What passes through a stage or queue: its numbers, sample rows, and the open windows of a stage with state. */
 
 import { el } from "./dom";
-import { Facts, OF_EDGE, OF_NODE } from "./facts";
+import { Facts, known, OF_EDGE, OF_NODE } from "./facts";
 import { count } from "./format";
 import type { Frame } from "./frame";
-import type { Graph, RowsMessage, WindowsMessage } from "./model";
+import type { Fields, Graph, RowsMessage, WindowsMessage } from "./model";
 import { table } from "./table";
 import type { Item } from "./walk";
 
@@ -15,6 +15,7 @@ const BUSY_AFTER = 1_000;
 export interface PanelDoors {
   send(message: unknown): void;
   closed(item: Item): void;
+  fields?: Fields;
 }
 
 export class Panel {
@@ -47,7 +48,8 @@ export class Panel {
     const edge = "edge" in item ? graph.edges[item.edge] : undefined;
     const label = (at: number | undefined) => graph.nodes[at ?? -1]?.label ?? "";
     const title = info ? info.label : `${label(edge?.from)} → ${label(edge?.to)}`;
-    this.#facts = new Facts(info ? OF_NODE : OF_EDGE);
+    const { node = [], edge: queue = [] } = this.#doors.fields ?? {};
+    this.#facts = new Facts(info ? known(OF_NODE, node) : known(OF_EDGE, queue));
     const bar = el("div", { class: "title" }, el("h4", {}, title), el("span", { class: "gap" }));
     bar.append(this.#button("Refresh", () => this.#ask()), this.#button("Close", () => this.close()));
     this.#el.replaceChildren(bar);

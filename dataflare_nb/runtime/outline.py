@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..engine.names import short_names
 from ..graph import Graph, node
-from ..runtime.plan import StagePlan
-
-if TYPE_CHECKING:
-    from ..engine import Job
+from .names import short_names
+from .plan import Plan, StagePlan
 
 _LONGEST_STEP = 200
 
@@ -48,18 +45,18 @@ class Outline:
     pipes: tuple[Pipe, ...]
 
     @classmethod
-    def of(cls, job: Job) -> Outline:
-        """Return the outline of a job."""
-        names = short_names(job.plan)
-        names |= _results(job.plan.stages)
-        place = {stage.id: number for number, stage in enumerate(job.plan.stages)}
-        stages = tuple(_stage(stage, names[stage.id], job.graph) for stage in job.plan.stages)
+    def of(cls, name: str, graph: Graph, plan: Plan) -> Outline:
+        """Return the outline of a job that runs a plan."""
+        names = short_names(plan)
+        names |= _results(plan.stages)
+        place = {stage.id: number for number, stage in enumerate(plan.stages)}
+        stages = tuple(_stage(stage, names[stage.id], graph) for stage in plan.stages)
         pipes = tuple(
             Pipe(place[sender], place[stage.id], port, tag)
-            for stage in job.plan.stages
+            for stage in plan.stages
             for port, (sender, tag) in enumerate(stage.inputs)
         )
-        return cls(job.name, stages, pipes)
+        return cls(name, stages, pipes)
 
     def document(self) -> dict[str, Any]:
         """Return it as the page takes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from ..graph.node import is_named
-from ..runtime.plan import Plan
+from .plan import Plan
 
 LONGEST = 30
 

@@ -1,0 +1,82 @@
+"""A bundle that Flink's client submits: the process of the client, which stays until the end, and the rows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+
+from ...errors import BadOption, listing
+from ...graph import Graph
+from ..worker.delivery import committed, ledger
+from .causes import cause
+
+
+class Run:
+    """One run. `results` is the folder of committed rows, `outputs` are those of the job that end in no sink."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], log: Path, *, folder: Path, results: Path, outputs: Sequence[str]
+    ) -> None:
+        self.process = process
+        self.folder = folder
+        self.results = results
+        self._log = log
+        self._outputs = list(outputs)
+
+    def job_id(self) -> str | None:
+        """Return Flink's id of the job, once the client has told it."""
+        found = re.search(r"JobID ([0-9a-f]{32})", self._said())
+        return found[1] if found else None
+
+    def ended(self) -> bool:
+        """Tell whether the client has ended: the job has, and its rows are where they belong."""
+        return self.process.poll() is not None
+
+    def ok(self) -> bool:
+        """Tell whether all went well."""
+        return self.process.poll() == 0
+
+    def cause(self) -> str:
+        """Say why the client failed."""
+        return cause(self._said())
+
+    def end(self, *, patience: float) -> None:
+        """Give the client a moment to end by itself, then end it."""
+        deadline = time.monotonic() + patience
+        while not self.ended() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not self.ended():
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def result(self, name: str, graph: Graph | None, output: str | None) -> pl.DataFrame:
+        """Return the rows of an output that ends in no sink."""
+        if output is None and len(self._outputs) == 1:
+            (output,) = self._outputs
+        if output is None or output not in self._outputs:
+            raise BadOption(f"job {name} has no output {output!r}; it has {listing(self._outputs)}")
+        frames = [rows for _, rows in committed(self.results, [output])]
+        if frames:
+            return pl.concat(frames)
+        return pl.DataFrame(schema=graph.edge(output).schema if graph is not None else None)
+
+    def ledger(self) -> pl.DataFrame:
+        """Return what each stage has counted, from its beginning to its end."""
+        return ledger(self.results)
+
+    def forget(self) -> None:
+        """Take away the rows."""
+        shutil.rmtree(self.results, ignore_errors=True)
+
+    def _said(self) -> str:
+        return self._log.read_text(errors="replace")

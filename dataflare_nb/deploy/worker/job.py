@@ -1,0 +1,153 @@
+"""Put the job of a bundle together and run it. Flink's client runs this file's `main`, by the bundle's job.py."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyflink.common import Configuration, Encoder, Row, Types, WatermarkStrategy
+from pyflink.datastream import CheckpointingMode, DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
+from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.java_gateway import get_gateway
+
+from ...clock import SystemClock
+from ...graph import node
+from .. import configuration
+from . import delivery
+from .hosts import BYTES, RECORD, TURN, Hosted, Ticked, tag
+from .loading import Loaded, load
+from .pipeline import POLL_ROWS
+
+_SPARE_TICKS = 64
+_TICK_BYTES = 32_000
+"""A tick about fills a buffer of Flink's, so that few wait before the sources, and a checkpoint for few of them."""
+_BYTES_OF_A_POLL = 1 << 20
+"""What a poll of a file may read at least; more ticks than polls cost next to nothing."""
+
+
+def main(folder: Path, arguments: Sequence[str]) -> None:
+    """Run the job to its end, and then hand its rows to the sinks."""
+    parser = argparse.ArgumentParser(prog="job.py")
+    parser.add_argument("--results", help="the folder that committed rows go to (default: that of the bundle)")
+    parser.add_argument("--parallelism", type=int, help="in place of that of each spread vertex")
+    asked, _ = parser.parse_known_args(list(arguments))
+    loaded = load(folder)
+    results = asked.results or f"file:///data/.flink/results/{loaded.job.name}"
+    build(loaded, results, asked.parallelism).execute(loaded.job.name)
+    # A job that was stopped with a savepoint ends well too, and goes on later.
+    place = Path(results.removeprefix("file://"))
+    for run in delivery.complete(place):
+        delivery.deliver(loaded, place, run)
+
+
+def build(loaded: Loaded, results: str, parallelism: int | None = None) -> StreamExecutionEnvironment:
+    """Return the environment with the job in it: a vertex each, whose records go by share to those after it."""
+    told = Configuration()
+    for name, value in {**configuration.WORKERS, **loaded.job.restart}.items():
+        told.set_string(name, value)
+    environment = StreamExecutionEnvironment.get_execution_environment(told)
+    environment.set_max_parallelism(loaded.job.key_groups)
+    environment.set_parallelism(1)
+    environment.enable_checkpointing(loaded.job.checkpoint_interval, CheckpointingMode.EXACTLY_ONCE)
+    sent: dict[int, list[DataStream]] = {}
+    rows: list[DataStream] = []
+    for number, vertex in enumerate(loaded.job.vertices):
+        first = loaded.stages[vertex.stages[0]]
+        if first.source is not None:
+            last = _ticks(loaded, vertex.stages) - 1
+            arriving, function = _ticker(environment, last), Ticked(str(loaded.folder), number, last)
+        else:
+            head, *others = sent[number]
+            arriving, function = (
+                head.union(*others) if others else head,
+                Hosted(str(loaded.folder), number, vertex.keys is not None),
+            )
+        instances = parallelism if parallelism and vertex.keys is not None else vertex.parallelism
+        made = (
+            _keyed(arriving)
+            .process(function, Types.STRING())
+            .set_parallelism(instances)
+            .name(vertex.id)
+            .uid(f"vertex-{vertex.id}")
+        )
+        rows.append(made)
+        for later in range(len(loaded.job.vertices)):
+            if _reads(loaded, later, number):
+                sent.setdefault(later, []).append(_beside(made, later))
+    _keep(rows, results)
+    return environment
+
+
+def _ticker(environment: StreamExecutionEnvironment, last: int) -> DataStream:
+    source = NumberSequenceSource(0, last)
+    ticks = environment.from_source(source, WatermarkStrategy.no_watermarks(), "ticks").uid("ticks")
+    return ticks.map(_tick, RECORD).uid("ticks-as-records")
+
+
+def _tick(number: Any) -> Any:
+    return Row(0, int(number).to_bytes(_TICK_BYTES, "little"))
+
+
+def _beside(stream: DataStream, vertex: int) -> DataStream:
+    """Return the records for a vertex. PyFlink's own way would take each through Python once more."""
+    return DataStream(stream._j_data_stream.getSideOutput(tag(vertex).get_java_output_tag()))
+
+
+def _keyed(records: DataStream) -> KeyedStream:
+    """Key records by their first field, again without a way through Python; functions are given the second."""
+    keyed = records._j_data_stream.keyBy(
+        get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.INT()]).get_java_type_info()
+    )
+    return KeyedStream(keyed, BYTES, records)
+
+
+def _keep(rows: list[DataStream], results: str) -> None:
+    """Write rows to files that Flink shows when the checkpoint that knows them is complete."""
+    head, *others = rows
+    sink = (
+        FileSink.for_row_format(results, Encoder.simple_string_encoder())
+        .with_rolling_policy(RollingPolicy.on_checkpoint_rolling_policy())
+        .build()
+    )
+    (head.union(*others) if others else head).sink_to(sink).set_parallelism(1).name("results").uid("results")
+
+
+def _reads(loaded: Loaded, later: int, number: int) -> bool:
+    return later != number and any(
+        loaded.vertex_of[sender] == number
+        for stage in loaded.job.vertices[later].stages
+        for sender, _ in loaded.stages[stage].inputs
+    )
+
+
+def _ticks(loaded: Loaded, stages: Sequence[str]) -> int:
+    """Return how many polls will do, and no more than a few too many; what is left over is read by the last."""
+    ticks = _SPARE_TICKS
+    for stage in (loaded.stages[name] for name in stages):
+        if stage.source is None:
+            continue
+        source = stage.source(SystemClock())
+        rows = source.total_rows()
+        of_a_poll = min(POLL_ROWS, stage.quantum or POLL_ROWS)
+        ticks += 4 * len(source.splits())
+        ticks += math.ceil(rows / of_a_poll) if rows is not None else _size(stage) // _BYTES_OF_A_POLL
+        read = stage.nodes[-1]
+        if isinstance(read, node.Read) and read.source == "rate" and rows is not None:
+            # Each tick waits about so long for rows.
+            ticks += math.ceil(rows / float(read.options["rows_per_second"]) / TURN)
+    return ticks
+
+
+def _size(stage: Any) -> int:
+    path = stage.nodes[-1].options.get("path", [])
+    found = [Path(each) for each in ([path] if isinstance(path, str) else path)]
+    return sum(
+        file.stat().st_size
+        for each in found
+        for file in (each.rglob("*") if each.is_dir() else [each])
+        if file.is_file()
+    )
