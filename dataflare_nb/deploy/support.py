@@ -43,8 +43,10 @@ class Support:
 _KEYS = "one instance for each share of the keys"
 _HEAD = "in the order of the source"
 _FILES = "each split with its place in Flink's state, so that no row is lost or doubled; the path is one of the pods"
-_LIVE = "(live input)"
-_COMMITTED = "Flink commits the rows with its checkpoints, and the job's driver writes the files when it has ended"
+_COMMITTED = (
+    "Flink commits the rows with its checkpoints, and the job's driver hands them over: of live input each time, of "
+    "bounded input when the job has ended"
+)
 
 TABLE: tuple[Support, ...] = (
     *(
@@ -70,16 +72,14 @@ TABLE: tuple[Support, ...] = (
     *(Support("source", name, True, _FILES) for name in ("parquet", "csv", "ndjson", "ipc")),
     Support("source", "rate", True, "each split at its own rate"),
     Support("source", PLUGIN, True, "the plugin's offsets are kept in Flink's state"),
-    Support(
-        "source", _LIVE, False, "a deployed job reads its input to the end; bound the source, or run it in the notebook"
-    ),
+    Support("source", "(live input)", True, "read on until the job is stopped, with or without a savepoint"),
     *(Support("sink", name, True, _COMMITTED) for name in ("parquet", "csv", "ndjson", "ipc")),
     Support("sink", "(none)", True, "the rows are kept in a folder of results"),
     Support("sink", "memory", False, "the buffer is in the memory of this process; write to files"),
     Support(
         "sink", "for_each_batch", False, "the function acts in this process; write to a sink that the cluster reaches"
     ),
-    Support("sink", PLUGIN, True, "as files are, by the driver when the job has ended"),
+    Support("sink", PLUGIN, True, "as files are, by the driver"),
 )
 _ROWS = {(row.kind, row.name): row for row in TABLE}
 _REGISTERED = "is registered in this process; the image has only the connectors of dataflare_nb"
@@ -119,8 +119,6 @@ def _reasons(item: node.AnyNode, graph: Graph) -> Iterator[str]:
     match item:
         case node.Read(source=name):
             yield from _refused("source", name)
-            if not item.bounded:
-                yield from _refused("source", _LIVE)
         case node.Write(sink=name):
             yield from _refused("sink", name)
         case node.Window(early=Every()):

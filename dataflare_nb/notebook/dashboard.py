@@ -140,7 +140,7 @@ class Dashboard(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             replace(places, job)
             with self._door:
                 seen = self._flow.views > 0
-            if not seen and jobs().get(job.name) is not job:
+            if not seen and job not in jobs().values():
                 # The cell has been run again. Else a page that is closed may come back, and show this.
                 self.close()
 

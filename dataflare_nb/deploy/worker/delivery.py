@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from ...clock import SystemClock
 from ...runtime.sink import SinkDriver
-from ...types import NEVER, Clock, EventTime
+from ...types import NEVER, Clock, EventTime, Json
 from . import codec
 from .ledger import LEDGER, sums
 from .loading import Loaded
 
-_DONE = ".delivered-"
-
 
 def committed(results: Path, outputs: Sequence[str], run: str | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
     """Return the rows of outputs, frame by frame. What a crash left behind has a name that begins with a dot."""
-    for of_run, output, content in _lines(results):
-        if output in outputs and run in (None, of_run):
-            yield output, codec.from_ipc(base64.b64decode(content))
+    for file in _files(results):
+        for line in _lines(file):
+            if line.output in outputs and run in (None, line.run):
+                yield line.output, line.rows()
 
 
 def ledger(results: Path) -> pl.DataFrame:
@@ -30,61 +33,172 @@ def ledger(results: Path) -> pl.DataFrame:
     return sums(rows for _, rows in committed(results, [LEDGER]))
 
 
-def complete(results: Path) -> list[str]:
-    """Return the runs whose sources have been read to their end, with all that follows from it, and are not delivered.
+def deliver(loaded: Loaded, results: Path) -> None:
+    """Hand over the rows of the runs that have ended, each as a whole.
 
-    A run that was cancelled, or stopped with a savepoint, is not among them.
+    A run has ended when its sources have been read to their end, with all that follows from it: not one that was
+    cancelled, or stopped with a savepoint.
     """
-    runs = dict.fromkeys(run for run, output, _ in _lines(results) if output == LEDGER)
-    return [run for run in runs if not (results / f"{_DONE}{run}").exists()]
+    for run in dict.fromkeys(line.run for file in _files(results) for line in _lines(file) if line.output == LEDGER):
+        with closing(Delivery(loaded, results, run)) as delivery:
+            delivery.hand_over()
 
 
-def deliver(loaded: Loaded, results: Path, run: str) -> None:
-    """Write the rows of each sink, and make them visible at once."""
-    sinks = {stage.id: stage for stage in loaded.plan.stages if stage.sink is not None}
-    clock = SystemClock()
-    drivers: dict[str, SinkDriver] = {}
-    try:
-        for name, stage in sinks.items():
-            assert stage.sink is not None
-            drivers[name] = SinkDriver(stage.sink(clock), _Context(name, clock), stage.schema, clock, commit_every=None)
-        for name, rows in committed(results, tuple(sinks), run):
-            drivers[name].write(rows)
-        # All of them, before any is seen.
-        for driver in drivers.values():
-            driver.prepare()
-        for driver in drivers.values():
-            driver.commit()
-        (results / f"{_DONE}{run}").touch()
-    except BaseException:
-        for driver in drivers.values():
-            driver.abort()
-        raise
-    finally:
-        for driver in drivers.values():
+class Courier:
+    """Hands over the rows of a live job as they are committed, and takes away the files that nobody needs any more."""
+
+    def __init__(self, loaded: Loaded, results: Path) -> None:
+        self._loaded = loaded
+        self._results = results
+        self._sinks = {stage.id for stage in loaded.plan.stages if stage.sink is not None}
+        self._deliveries: dict[str, Delivery] = {}
+        self._kept: set[Path] = set()
+
+    def go(self) -> None:
+        """Hand over what has been committed since the last time."""
+        if not self._sinks:
+            return
+        fresh = {file: list(_lines(file)) for file in _files(self._results) if file not in self._kept}
+        for run in dict.fromkeys(line.run for lines in fresh.values() for line in lines):
+            if run not in self._deliveries:
+                self._deliveries[run] = Delivery(self._loaded, self._results, run)
+            self._deliveries[run].hand_over()
+        for file, lines in fresh.items():
+            if all(line.output in self._sinks for line in lines):
+                file.unlink()
+            else:
+                self._kept.add(file)
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for delivery in self._deliveries.values():
+            delivery.close()
+
+
+class _Journal(msgspec.Struct):
+    """What of a run has been handed over: the files of results, and what each sink must be told if it does not know."""
+
+    files: list[str] = []
+    sinks: dict[str, Json] | None = None
+
+
+class Delivery:
+    """Hands the committed rows of one run to the sinks, whenever asked to; each row once, whatever is killed.
+
+    What was written to all sinks is prepared first. Then a journal says what is prepared and which files of results it
+    holds, and only then it is shown. After a crash what the journal says is shown, which changes nothing where it has
+    been, and what it does not say is handed over.
+    """
+
+    def __init__(self, loaded: Loaded, results: Path, run: str) -> None:
+        self._loaded = loaded
+        self._results = results
+        self._run = run
+        self._place = results / f".delivered-{run}"
+        self._clock = SystemClock()
+        self._drivers: dict[str, SinkDriver] = {}
+        self._journal = (
+            msgspec.json.decode(self._place.read_bytes(), type=_Journal) if self._place.exists() else _Journal()
+        )
+
+    def hand_over(self) -> None:
+        """Write what is new to the sinks, and show it in all of them."""
+        self._journal.files = [name for name in self._journal.files if (self._results / name).exists()]
+        known = set(self._journal.files)
+        fresh = [file for file in _files(self._results) if self._name(file) not in known]
+        if not fresh and self._journal.sinks is None:
+            return
+        try:
+            self._open()
+            if fresh:
+                self._write(fresh)
+        except BaseException:
+            for driver in self._drivers.values():
+                driver.abort()
+            raise
+
+    def close(self) -> None:
+        """Close the sinks. May be called twice."""
+        for driver in self._drivers.values():
             driver.close()
 
+    def _open(self) -> None:
+        if self._drivers:
+            return
+        for stage in self._loaded.plan.stages:
+            if stage.sink is not None:
+                context = _Context(stage.id, self._clock, restored=self._place.exists())
+                self._drivers[stage.id] = SinkDriver(
+                    stage.sink(self._clock), context, stage.schema, self._clock, commit_every=None
+                )
+        for name, prepared in (self._journal.sinks or {}).items():
+            self._drivers[name].restore(prepared)
+        self._shown()
 
-def _lines(results: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield what is committed: of which run, of which output, and the rows."""
-    for file in sorted(results.rglob("*")):
-        if not file.is_file() or any(part.startswith(".") for part in file.relative_to(results).parts):
-            continue
-        with file.open("rb") as lines:
-            for line in lines:
-                run, output, content = line.rstrip(b"\n").split(b" ", 2)
-                yield run.decode(), output.decode(), content
+    def _write(self, files: Sequence[Path]) -> None:
+        for file in files:
+            for line in _lines(file):
+                if line.run == self._run and line.output in self._drivers:
+                    self._drivers[line.output].write(line.rows())
+        self._journal.sinks = {name: driver.snapshot() for name, driver in self._drivers.items()}
+        self._journal.files += map(self._name, files)
+        self._keep()
+        for driver in self._drivers.values():
+            driver.commit()
+        self._shown()
+
+    def _shown(self) -> None:
+        if self._journal.sinks is not None:
+            self._journal.sinks = None
+            self._keep()
+
+    def _keep(self) -> None:
+        beside = self._place.with_name(f"{self._place.name}.new")
+        with beside.open("wb") as out:
+            out.write(msgspec.json.encode(self._journal))
+            out.flush()
+            os.fsync(out.fileno())
+        beside.rename(self._place)
+
+    def _name(self, file: Path) -> str:
+        return str(file.relative_to(self._results))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    run: str
+    output: str
+    content: bytes
+
+    def rows(self) -> pl.DataFrame:
+        return codec.from_ipc(base64.b64decode(self.content))
+
+
+def _files(results: Path) -> list[Path]:
+    """Return the files that Flink has committed. It hides the others."""
+    return [
+        file
+        for file in sorted(results.rglob("*"))
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(results).parts)
+    ]
+
+
+def _lines(file: Path) -> Iterator[_Line]:
+    with file.open("rb") as lines:
+        for line in lines:
+            run, output, content = line.rstrip(b"\n").split(b" ", 2)
+            yield _Line(run.decode(), output.decode(), content)
 
 
 class _Context:
     """What a writer is lent."""
 
     watermark: EventTime = NEVER
-    restored = False
 
-    def __init__(self, node_id: str, clock: Clock) -> None:
+    def __init__(self, node_id: str, clock: Clock, *, restored: bool) -> None:
         self.node_id = node_id
         self.clock = clock
+        self.restored = restored
         self.counters: dict[str, int] = {}
 
     def count(self, name: str, by: int = 1) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from .loading import Loaded, load
 from .pipeline import POLL_ROWS
 
 _SPARE_TICKS = 64
+_ENDLESS = 1 << 62
+"""Ticks of live input."""
 _TICK_BYTES = 32_000
 """A tick about fills a buffer of Flink's, so that few wait before the sources, and a checkpoint for few of them."""
 _BYTES_OF_A_POLL = 1 << 20
@@ -30,18 +34,27 @@ _BYTES_OF_A_POLL = 1 << 20
 
 
 def main(folder: Path, arguments: Sequence[str]) -> None:
-    """Run the job to its end, and then hand its rows to the sinks."""
+    """Run the job, and hand its rows to the sinks: when it has ended, or as they are committed if the input is live."""
     parser = argparse.ArgumentParser(prog="job.py")
     parser.add_argument("--results", help="the folder that committed rows go to (default: that of the bundle)")
     parser.add_argument("--parallelism", type=int, help="in place of that of each spread vertex")
     asked, _ = parser.parse_known_args(list(arguments))
     loaded = load(folder)
     results = asked.results or f"file:///data/.flink/results/{loaded.job.name}"
-    build(loaded, results, asked.parallelism).execute(loaded.job.name)
-    # A job that was stopped with a savepoint ends well too, and goes on later.
     place = Path(results.removeprefix("file://"))
-    for run in delivery.complete(place):
-        delivery.deliver(loaded, place, run)
+    environment = build(loaded, results, asked.parallelism)
+    if loaded.plan.bounded:
+        environment.execute(loaded.job.name)
+        # A job that was stopped with a savepoint ends well too, and goes on later.
+        delivery.deliver(loaded, place)
+        return
+    with closing(delivery.Courier(loaded, place)) as courier:
+        ended = environment.execute_async(loaded.job.name).get_job_execution_result()
+        while not ended.done():
+            time.sleep(loaded.job.checkpoint_interval / 2_000)
+            courier.go()
+        courier.go()
+        ended.result()
 
 
 def build(loaded: Loaded, results: str, parallelism: int | None = None) -> StreamExecutionEnvironment:
@@ -125,7 +138,12 @@ def _reads(loaded: Loaded, later: int, number: int) -> bool:
 
 
 def _ticks(loaded: Loaded, stages: Sequence[str]) -> int:
-    """Return how many polls will do, and no more than a few too many; what is left over is read by the last."""
+    """Return how many polls will do, and no more than a few too many; what is left over is read by the last.
+
+    Live input gets ticks without end.
+    """
+    if not loaded.plan.bounded:
+        return _ENDLESS
     ticks = _SPARE_TICKS
     for stage in (loaded.stages[name] for name in stages):
         if stage.source is None:

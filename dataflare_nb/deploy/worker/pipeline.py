@@ -185,7 +185,7 @@ class Pipeline:
 
     def _next_source(self) -> str:
         going = [name for name, source in self._sources.items() if not source.ended]
-        for stage, ports in self._ports.items():
+        for stage, ports in self._ports.items() if self._loaded.plan.bounded else ():
             port = _awaited(ports)
             if port is None or ports[port].queue:
                 continue
@@ -237,8 +237,9 @@ class Pipeline:
 
     def _offer(self, receiver: str, port: int, packet: Packet) -> Iterator[Out]:
         ports = self._ports.get(receiver)
-        if ports is None:
-            yield from self._work(receiver, 0, packet)
+        if ports is None or not self._loaded.plan.bounded:
+            # Live inputs are taken as they come.
+            yield from self._work(receiver, port, packet)
             return
         ports[port].queue.append(packet)
         while (chosen := _awaited(ports)) is not None and ports[chosen].queue:
