@@ -118,7 +118,9 @@ def test_a_driver_that_is_killed_anywhere_loses_and_doubles_nothing(loaded: Load
         commit(results, "part-2", "live", "written", ROWS + 20)
         with closing(delivery.Courier(loaded, results)) as courier:
             courier.go()
-        assert pl.read_parquet(tmp_path / "out" / "*.parquet")["a"].sort().to_list() == [1, 2, 11, 12, 21, 22], killed_at
+        assert pl.read_parquet(tmp_path / "out" / "*.parquet")["a"].sort().to_list() == [1, 2, 11, 12, 21, 22], (
+            killed_at
+        )
         if code == 0:
             break
         assert code == 9

@@ -61,6 +61,14 @@ class Figures:
                 elif not path:
                     self._vertex[what] = value
 
+    def give(self, others: Mapping[str, Figures]) -> None:
+        """Give what this vertex has counted for stages of others to theirs: rows that a window found late before it."""
+        for (stage, what), value in list(self.stages.items()):
+            theirs = others.get(stage, self)
+            if theirs is not self:
+                del self.stages[stage, what]
+                theirs.stages[stage, what] = theirs.stages.get((stage, what), 0.0) + value
+
     def of_vertex(self, what: str) -> float:
         """Return a figure of the vertex, NaN if nobody tells it."""
         return self._vertex.get(what, math.nan)

@@ -98,6 +98,14 @@ class Looker:
         vertices = {
             name: self._vitals(name, known[vertex]) for name, vertex in self._match.ids.items() if vertex in known
         }
+        figures = {
+            part.id: vertices[name].figures
+            for name, parts in self._sketch.parts.items()
+            if name in vertices
+            for part in parts
+        }
+        for vitals in vertices.values():
+            vitals.figures.give(figures)
         tasks = [each["tasks"] for each in told["vertices"]]
         failures = int(next((number(each.get("value")) for each in restarts), 0) or 0)
         status = STATUS.get(told["state"], "running")
@@ -115,7 +123,7 @@ class Looker:
         )
 
     def _vitals(self, name: str, told: Mapping[str, Any]) -> Vitals:
-        stages = [part.id for part in self._sketch.parts[name]]
+        stages = [part.id for parts in self._sketch.parts.values() for part in parts]
         figures = Figures(name, stages, self._metrics(name, told["id"]))
         busy, backpressured, idle = (figures.shares.get(each, math.nan) / 1e3 for each in (BUSY, BACKPRESSURED, IDLE))
         metrics = told.get("metrics") or {}

@@ -20,7 +20,7 @@ from ..target import Flink
 from .job import ClusterJob
 from .rest import Rest
 from .run import Run
-from .sketch import KEY, Sketch
+from .sketch import Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,6 @@ class Client:
         results = own / "results" if after is None or after.results is None else after.results
         command = [
             *(str(self.environment.flink_home / "bin" / "flink"), "run"),
-            # Whoever attaches to the job reads there what its vertices are.
-            f"-Dpipeline.global-job-parameters={KEY}:{sketch.written()}",
             *(("-s", after.savepoint) if after is not None and after.savepoint is not None else ()),
             *("-pyexec", self.python, "-pyclientexec", str(self.environment.python)),
             *("-py", str(folder / "job.py"), "--results", f"file://{results}"),

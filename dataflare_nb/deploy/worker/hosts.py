@@ -13,6 +13,7 @@ from pyflink.datastream import OutputTag
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
+from ...types import NEVER
 from . import placement
 from .loading import Loaded, load
 from .outbox import Sent
@@ -57,10 +58,21 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
         self._shares = {key: share for share, key in enumerate(self._keys)}
         group = runtime_context.get_metrics_group()
         self._rows = group.counter("rows")
-        for stage in job.vertices[self._vertex].stages:
+        own = job.vertices[self._vertex].stages
+        after = [vertex.stages[0] for vertex in job.vertices if vertex.keys is not None and vertex.stages[0] not in own]
+        told: dict[str, tuple[str, ...]] = dict.fromkeys(own, ("rows_in", "rows_out", "late", "invalid", "held"))
+        # Rows that are too late for a window are found where they are combined before it.
+        told |= {
+            stage: ("rows_in", "late")
+            for stage in after
+            if any(sender in own for sender, _ in self._loaded.stages[stage].inputs)
+        }
+        for stage, names in told.items():
             of_stage = group.add_group("stage", stage)
-            for name in ("rows_in", "rows_out", "late", "invalid", "held"):
+            for name in names:
                 of_stage.gauge(name, functools.partial(self._count, stage, name))
+            if stage in own:
+                of_stage.gauge("watermark", functools.partial(self._watermark, stage))
 
     def close(self) -> None:
         for pipeline in getattr(self, "_pipelines", {}).values():
@@ -79,6 +91,10 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
 
     def _count(self, stage: str, name: str) -> int:
         return sum(pipeline.counts(stage).get(name, 0) for pipeline in self._pipelines.values())
+
+    def _watermark(self, stage: str) -> int:
+        """Return the event time that a stage has come to, in microseconds: of the shares of the keys the least."""
+        return min((pipeline.watermark(stage) for pipeline in self._pipelines.values()), default=NEVER)
 
     def _pipeline(self, key: int) -> Pipeline:
         known = self._pipelines.get(key)

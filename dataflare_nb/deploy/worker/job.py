@@ -19,6 +19,7 @@ from pyflink.java_gateway import get_gateway
 from ...clock import SystemClock
 from ...graph import node
 from .. import configuration
+from ..remote.sketch import KEY, Sketch
 from . import delivery
 from .hosts import BYTES, RECORD, TURN, Hosted, Ticked, tag
 from .loading import Loaded, load
@@ -62,6 +63,10 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
     told = Configuration()
     for name, value in {**configuration.WORKERS, **loaded.job.restart}.items():
         told.set_string(name, value)
+    # Whoever attaches to the job reads there what its vertices are.
+    told.set_string(
+        "pipeline.global-job-parameters", f"{KEY}:{Sketch.of_graph(loaded.job.name, loaded.graph).written()}"
+    )
     environment = StreamExecutionEnvironment.get_execution_environment(told)
     environment.set_max_parallelism(loaded.job.key_groups)
     environment.set_parallelism(1)

@@ -330,6 +330,11 @@ class Pipeline:
             packed = codec.pack(sender, tag, packet)
             yield from (Out(packed, vertex, share) for share in range(self._loaded.job.partitions))
 
+    def watermark(self, stage: str) -> int:
+        """Return the event time that a stage has come to; a source has none, before its times are known."""
+        host = self._hosts.get(stage)
+        return NEVER if host is None else host.watermark
+
     def counts(self, stage: str) -> dict[str, int]:
         """Return what is counted of a stage, as far as this pipeline has seen it."""
         return self.ledger.of(stage, self._hosts, self._combiners.values())
