@@ -361,7 +361,7 @@ class ClusterJob:
         except Unreachable as error:
             self._silent(error)
         except ClusterError as error:
-            if isinstance(error, Refused) and error.status == 404:
+            if isinstance(error, Refused) and error.status == 404 and error.path == f"/jobs/{self._id}":
                 self._fail(
                     ClusterError(
                         f"{self.url} knows no job {self._id} any more; its JobManager was started anew without high "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +27,9 @@ STATUS = {
 _BEFORE_RUNNING = ("CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING")
 _RELIST = 4
 """Looks after which a vertex that told nothing of ours is asked for its metrics again."""
+
+
+_LONGEST = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +156,25 @@ class Looker:
                 return ()
             # Without a function of ours, as in a sink of Flink's, there is nothing to look for again.
             known = self._names[name] = ours(name, listed)
-        asked = quote(",".join((*FLINKS, *known)), safe=",")
-        found: Sequence[Mapping[str, Any]] = self._rest.get(f"{place}?get={asked}&agg=sum,avg,min,max")
+        found: list[Mapping[str, Any]] = []
+        for asked in _lines([quote(each, safe="") for each in (*FLINKS, *known)]):
+            found += self._rest.get(f"{place}?get={asked}&agg=sum,avg,min,max")
         return found
 
     def forget(self) -> None:
         """Ask for the names of metrics again, as after a restart."""
         self._names.clear()
+
+
+def _lines(names: Sequence[str]) -> Iterator[str]:
+    """Join names to lists that are short enough for the first line of a request, of which Flink reads 4,096 bytes."""
+    line = ""
+    for name in names:
+        if line and len(line) + len(name) > _LONGEST:
+            yield line
+            line = ""
+        line = f"{line},{name}" if line else name
+    yield line
 
 
 def _checkpoints(told: Mapping[str, Any]) -> Checkpoints:

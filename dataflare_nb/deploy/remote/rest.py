@@ -25,10 +25,10 @@ class Unreachable(ClusterError):  # noqa: N818
 
 
 class Refused(ClusterError):  # noqa: N818
-    """An answer that is a refusal. `status` is that of HTTP, `said` are Flink's own words."""
+    """An answer that is a refusal. `status` is that of HTTP, `said` are Flink's own words, `path` is what was asked."""
 
-    def __init__(self, message: str, status: int, said: str) -> None:
-        self.status, self.said = status, said
+    def __init__(self, message: str, status: int, said: str, path: str) -> None:
+        self.status, self.said, self.path = status, said, path
         super().__init__(message)
 
 
@@ -181,6 +181,7 @@ class Rest:
                 f"{self.url} wants to know who asks (HTTP {status}); headers={{'Authorization': 'Bearer ...'}}",
                 status,
                 "",
+                path,
             )
         if status in (502, 503, 504):
             raise Unreachable(f"no Flink answers at {self.url}: HTTP {status}")
@@ -192,7 +193,7 @@ class Rest:
             )
         if status >= 400:
             said = _flinks_words(told)
-            raise Refused(f"{self.url} refuses {method} {path.partition('?')[0]}: {said}", status, said)
+            raise Refused(f"{self.url} refuses {method} {path.partition('?')[0]}: {said}", status, said, path)
         return told
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from ...runtime.probe import NodeReading
+from ...types import FOREVER, NEVER
 from .figures import COUNTS, number
 from .look import Look
 from .sketch import Part, Sketch
@@ -75,16 +76,16 @@ def metrics(sketch: Sketch, look: Look, nodes: Mapping[str, NodeReading]) -> pl.
         for part in sketch.parts[stage.id] or (_whole(stage.id, node),):
             came, went = _counted(sketch, look, node, part)
             rate = lately.rows_per_s
-            told = {
-                name: _int(vitals.figures.of_stage(part.id, name)) for name in ("watermark", "late", "invalid", "held")
-            }
+            told = {name: _int(vitals.figures.of_stage(part.id, name)) for name in ("late", "invalid", "held")}
+            watermark = vitals.figures.of_stage(part.id, "watermark")
             name, parallelism, busy, busiest, idle, backpressured, fill = of_vertex
             lag = node.lag_us / 1e3 if node.lag_us is not None else None
             rows.append(
                 (
                     *(part.id, part.kind, name, parallelism, came, went, _float(rate)),
                     *(busy, _float(busiest), idle, backpressured, _float(fill)),
-                    *(told["watermark"], lag, told["late"], told["invalid"], told["held"]),
+                    *(int(watermark) if NEVER < watermark < FOREVER else None, lag),
+                    *(told["late"], told["invalid"], told["held"]),
                 )
             )
     return pl.DataFrame(rows, schema=_METRICS, orient="row")
