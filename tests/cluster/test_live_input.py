@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+from cluster.task_manager import kill
 from deploy.test_pipeline import MEAN, events, same
 
 import dataflare_nb as flare
@@ -22,7 +21,7 @@ def until(holds: Callable[[], bool], job: ClusterJob) -> None:
     deadline = time.monotonic() + 120
     while not holds():
         assert job.running, job.wait()
-        assert time.monotonic() < deadline, job._cluster.get(f"/jobs/{job.id}/exceptions")
+        assert time.monotonic() < deadline, job.exceptions()
         time.sleep(0.2)
 
 
@@ -54,8 +53,7 @@ def test_files_that_come_are_read_and_windows_written_though_a_task_manager_is_k
 
     until(lambda: windows().height > 0, job)
     before = windows().height
-    os.killpg(cluster.pids["taskmanager-0"], signal.SIGKILL)
-    cluster.start_task_manager()
+    kill(cluster)
     comes(1, rows.slice(400, 400))
     until(lambda: windows().height > before, job)
     comes(2, rows.slice(800))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from cluster.task_manager import kill
 from deploy.test_pipeline import MEAN, events, same
 
 import dataflare_nb as flare
@@ -66,11 +67,10 @@ def test_killed_task_managers_lose_and_double_no_row(cluster: LocalCluster, tmp_
     stream = slow(300)
     out = tmp_path / "out"
     job = stream.write_parquet(out).deploy(cluster, out=tmp_path / "x", submit=True).jobs[-1]
-    for number in range(2):
+    for _ in range(2):
         completed = checkpoints(cluster, job)
         until(lambda known=completed: checkpoints(cluster, job) >= known + 2, job)  # type: ignore[misc]
-        os.killpg(cluster.pids[f"taskmanager-{number}"], signal.SIGKILL)
-        cluster.start_task_manager()
+        kill(cluster)
     job.wait(200)
     assert cluster.get(f"/jobs/{job.id}/checkpoints")["counts"]["restored"] >= 2
     same(pl.read_parquet(out), stream.collect())

@@ -86,8 +86,8 @@ class LocalCluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The processes by name: `jobmanager`, `taskmanager-0` ..."""
-        return {name: process.pid for name, process in self._processes.items()}
+        """The processes that live by name: `jobmanager`, `taskmanager-0` ..."""
+        return {name: process.pid for name, process in self._processes.items() if process.poll() is None}
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables of the cluster's processes and of its client."""

@@ -224,6 +224,9 @@ class ClusterJob:
                 with suppress(ClusterError, JobError):
                     self._cancel(patience=0.5)
             raise
+        if self._run is not None:
+            # Its client gives back the slots.
+            self._run.end(patience=_PATIENCE)
         if status == FAILED:
             raise self._error if self._error is not None else JobError(f"job {self.name} failed on the cluster")
         if status == DETACHED:
@@ -273,7 +276,8 @@ class ClusterJob:
         with located("cancel"):
             if self._outcome in (FINISHED, FAILED, STOPPED):
                 return
-            self._cancel(patience=5.0)
+            # What a live job has committed is still handed to its sinks.
+            self._cancel(patience=timeout)
             self._until(lambda status: status in ENDED, timeout)
 
     def stop(self) -> None:
