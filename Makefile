@@ -9,10 +9,10 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Tests of one group run one after the other, in one process: there is memory for one Flink cluster.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 2
 # Where byte code is forbidden, each of the many processes that tests start would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
+# A Flink cluster takes the machine for itself, so its tests come after the others, one by one.
 # Tests of every law, of what kills, floods and compiles take minutes; `make check` leaves them to `make test`.
 LONG := tests/cluster tests/laws tests/semantics/test_against_batch.py tests/semantics/test_order_and_ledger.py tests/test_demo.py \
 	tests/test_packaging.py tests/engine/test_interrupt.py tests/connectors/test_kill.py \
@@ -34,7 +34,8 @@ lab: $(VENV)/.lab ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks/01_first_stream.ipynb $(ARGS)
 
 test: $(VENV)/.dev ## run all tests
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) --ignore=tests/cluster $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python -m pytest tests/cluster)
 
 check: $(VENV)/.dev ## run what a change must pass in under a minute: style, types, floors, fast tests
 	$(BIN)/ruff check .

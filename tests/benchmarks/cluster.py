@@ -81,7 +81,7 @@ def seconds_of(cluster: LocalCluster, job: str) -> tuple[float, dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.cluster", description=__doc__)
     parser.add_argument("--rows", type=int, default=64_000_000, help="rows of ours, on the cluster and in this process")
-    parser.add_argument("--plain-rows", type=int, default=1_000_000, help="rows of the job written row by row")
+    parser.add_argument("--plain-rows", type=int, default=200_000, help="rows of the job written row by row")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, in turn; medians are shown")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made, flare.Flink.local(task_managers=2) as cluster:

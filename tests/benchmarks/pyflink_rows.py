@@ -42,6 +42,8 @@ def main(path, out, parallelism):
     defaults = Configuration()
     defaults.set_string("python.fn-execution.bundle.size", "1000")
     defaults.set_string("python.fn-execution.bundle.time", "1000")
+    # Room for the windows of every key; with the 1,000 that are the default each row asks Java for its state.
+    defaults.set_string("python.state.cache-size", "100000")
     environment = StreamExecutionEnvironment.get_execution_environment(defaults)
     environment.set_parallelism(parallelism)
     environment.enable_checkpointing(1_000)

@@ -20,7 +20,7 @@ from dataflare_nb.errors import JobStopped
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SHOTS = os.environ.get("DATAFLARE_SHOTS")
 """A folder for pictures of what the tests see."""
 BATCH = 64

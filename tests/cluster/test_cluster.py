@@ -16,7 +16,7 @@ from dataflare_nb.engine import run
 from dataflare_nb.graph import Graph
 from dataflare_nb.runtime.plan import plan
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WINDOW = flare.tumbling("1m")
 
 

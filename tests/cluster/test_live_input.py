@@ -14,7 +14,7 @@ from deploy.test_pipeline import MEAN, events, same
 import dataflare_nb as flare
 from dataflare_nb.deploy.local import ClusterJob, LocalCluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def until(holds: Callable[[], bool], job: ClusterJob) -> None:

@@ -21,7 +21,7 @@ from dataflare_nb import Stream
 from dataflare_nb.deploy.local import ClusterJob, LocalCluster
 from dataflare_nb.errors import BadOption, JobError, JobStopped, JobTimeout
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 BATCH = 64
 
 
