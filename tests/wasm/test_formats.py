@@ -265,7 +265,7 @@ def test_nested_columns_go_through_a_stage_by_ipc():
     assert stream.schema == NESTED_ROWS.schema
     assert_frame_equal(stream.collect(), NESTED_ROWS)
     only_c = plugin(ANY_ECHO, extra=FORMAT, formats=C)
-    with pytest.raises(WasmError, match=r"column `tags` is List\(String\), .* this one takes Arrow C data"):
+    with pytest.raises(WasmError, match=r"column `tags` is List\[String\], .* this one takes Arrow C data"):
         flare.from_frame(NESTED_ROWS).wasm(only_c)
 
 

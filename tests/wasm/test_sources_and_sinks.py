@@ -360,7 +360,7 @@ def test_columns_without_a_way_to_a_destination_are_refused_when_the_stream_is_b
     nested = flare.from_frame(pl.DataFrame({"l": [[1]], "x": [1]}))
     ledger = compiled(LEDGER, "Destination", "ledger")
     with pytest.raises(
-        WasmError, match=r"write_wasm at .*column `l` is List\(Int64\), which goes to a plugin as Arrow"
+        WasmError, match=r"write_wasm at .*column `l` is List\[Int64\], which goes to a plugin as Arrow"
     ):
         nested.write_wasm(ledger)
     nested.write_wasm(ledger, column="x").run().wait()
