@@ -1,4 +1,4 @@
-"""A TaskManager that is lost."""
+"""A TaskManager that is lost, and what a cluster tells of itself when a test has waited in vain."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def kill(cluster: LocalCluster) -> None:
     name = min(name for name in cluster.pids if name.startswith("taskmanager"))
     os.killpg(cluster.pids[name], signal.SIGKILL)
     cluster.start_task_manager()
+
+
+def told(cluster: LocalCluster) -> str:
+    """Return how the cluster is, and the last lines of its processes."""
+    seen = [f"{cluster.get('/overview')}", *(f"{name}:\n{cluster.log_end(name)}" for name in sorted(cluster.pids))]
+    return "\n\n".join(seen)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from cluster.task_manager import kill
+from cluster.task_manager import kill, told
 from deploy.test_pipeline import MEAN, events, same
 
 import dataflare_nb as flare
@@ -17,11 +17,11 @@ from dataflare_nb.deploy.local import ClusterJob, LocalCluster
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def until(holds: Callable[[], bool], job: ClusterJob) -> None:
+def until(holds: Callable[[], bool], cluster: LocalCluster, job: ClusterJob) -> None:
     deadline = time.monotonic() + 120
     while not holds():
         assert job.running, job.wait()
-        assert time.monotonic() < deadline, job.exceptions()
+        assert time.monotonic() < deadline, f"{job}\n{told(cluster)}"
         time.sleep(0.2)
 
 
@@ -51,11 +51,11 @@ def test_files_that_come_are_read_and_windows_written_though_a_task_manager_is_k
     def windows() -> pl.DataFrame:
         return pl.read_parquet(out / "*.parquet") if list(out.glob("*.parquet")) else pl.DataFrame()
 
-    until(lambda: windows().height > 0, job)
+    until(lambda: windows().height > 0, cluster, job)
     before = windows().height
     kill(cluster)
     comes(1, rows.slice(400, 400))
-    until(lambda: windows().height > before, job)
+    until(lambda: windows().height > before, cluster, job)
     comes(2, rows.slice(800))
     comes(3, last)
     whole = flare.from_frame(pl.concat([rows, last])).event_time("at", "10000s", unit="s")
@@ -66,7 +66,7 @@ def test_files_that_come_are_read_and_windows_written_though_a_task_manager_is_k
         .collect()
         .filter(pl.col("window_end") <= pl.lit(9_800_000_000).cast(pl.Datetime("us")))
     )
-    until(lambda: windows().height >= wanted.height, job)
+    until(lambda: windows().height >= wanted.height, cluster, job)
     same(windows(), wanted)
     job.stop()
     same(windows(), wanted)
