@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
+STEPS = 3
+"""Steps that a rate is taken over."""
 PATIENCE, LONGEST = 2.5, 30.0
 """A count that has not moved for so many of its steps stands still, and after so many seconds in any case."""
 
 
 class Rate:
-    """Rows per second between the last two changes of a count. Flink renews what it tells only every few seconds."""
+    """Rows per second over the last changes of a count. Flink renews what it tells only every few seconds.
+
+    When a value is first seen it may have stood for a while, so that only changes are points of time; and instances are
+    told of one after the other, so that what lies between two changes may be of one of them alone.
+    """
 
     def __init__(self, step: float) -> None:
         self._step = step
         self._value = math.nan
-        self._at = math.nan
+        self._changes: deque[tuple[float, float]] = deque()
         self._rate = math.nan
-        self._gap = 0.0
 
     def tell(self, value: float, now: float) -> float:
         """Take the count of this moment, and return the rate; NaN as long as there is none."""
@@ -24,12 +30,21 @@ class Rate:
             return math.nan
         if math.isnan(self._value) or value < self._value:
             # The first, or a job that began again.
-            self._value, self._at, self._rate = value, now, math.nan
+            self._changes.clear()
+            self._rate = math.nan
         elif value > self._value:
-            gone = now - self._at
-            if gone > 0:
-                self._rate = (value - self._value) / gone
-                self._value, self._at, self._gap = value, now, gone
-        elif now - self._at > min(LONGEST, PATIENCE * max(self._step, self._gap)):
+            self._changes.append((now, value))
+            while len(self._changes) > 2 and now - self._changes[1][0] >= STEPS * self._step:
+                self._changes.popleft()
+            began, before = self._changes[0]
+            gone = now - began
+            if gone >= 0.9 * self._step:
+                self._rate = (value - before) / gone
+        elif self._changes and now - self._changes[-1][0] > min(LONGEST, PATIENCE * max(self._step, self._gap())):
             self._rate = 0.0
+        self._value = value
         return self._rate
+
+    def _gap(self) -> float:
+        """Return the seconds between the last two changes."""
+        return self._changes[-1][0] - self._changes[-2][0] if len(self._changes) > 1 else 0.0
