@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from .engine.scheduler import default_workers
 from .errors import DataflareError, JobError
 from .graph import Graph, draw, node
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 _BLOBS = """\
 A graph document names its plugins, compiled functions and frames by key. Stream.save(DIR) writes all of them into one
 folder; of a document by itself, --blobs says where they are:
@@ -32,6 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(argv)
     try:
         done: int = asked.command(asked)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` has; the interpreter must not flush what is left into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except KeyboardInterrupt:
         print("\nInterrupted; the job is stopped.", file=sys.stderr)
         return INTERRUPTED
@@ -93,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dataflare",
         description="Streaming dataflow: event-time windows, WebAssembly stages, Polars and Arrow.",
-        epilog="Exit codes: 0 done, 1 a job failed, 2 a mistake in what was asked, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 a job failed, 2 a mistake in what was asked, 130 interrupted, 141 nobody "
+        "read what was printed.",
     )
     parser.add_argument("--version", action="version", version=f"dataflare {__version__}")
     parser.set_defaults(command=_help(parser))

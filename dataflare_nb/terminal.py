@@ -26,7 +26,7 @@ _LONGEST_NAME = 40
 def follow(job: Job, *, total: int | None = None, out: TextIO | None = None) -> Reading:
     """Show how far a job is until it ends, and return its last reading. Raises what the job failed with.
 
-    A bar on a terminal, else a line now and then. An interrupt stops the job.
+    A bar on a terminal, else a line now and then. An interrupt stops the job, and so does a pipe that nobody reads.
     """
     out = out or sys.stdout
     show = _bar(job, total, out) if out.isatty() else None
@@ -36,7 +36,7 @@ def follow(job: Job, *, total: int | None = None, out: TextIO | None = None) -> 
                 show(reading)
             elif reading.status != "finished":
                 print(_line(reading, total), file=out, flush=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         job.stop()
         raise
     finally:

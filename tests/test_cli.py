@@ -319,6 +319,29 @@ def test_an_interrupt_ends_a_live_job_at_once_and_keeps_what_it_wrote(tmp_path: 
     assert pl.read_parquet(tmp_path / "ticks").height > 100
 
 
+@pytest.mark.slow
+def test_a_live_job_ends_and_keeps_what_it_wrote_when_nobody_reads_on(tmp_path: Path) -> None:
+    with live(tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "rows" in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=30) == 141
+        assert process.stderr.read() == ""
+    assert pl.read_parquet(tmp_path / "ticks").height > 100
+
+
+def test_what_nobody_reads_is_no_error(graph: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "dataflare_nb.cli", "graph", "show", str(graph)]
+    for buffered in ("", "1"):
+        environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (141, b"")
+    os.close(write)
+
+
 def test_deploy_writes_a_bundle_of_a_graph_document_and_says_what_runs_where(
     graph: Path, tmp_path: Path, capsys: Out
 ) -> None:

@@ -16,6 +16,8 @@ def kill(cluster: LocalCluster) -> None:
 
 
 def told(cluster: LocalCluster) -> str:
-    """Return how the cluster is, and the last lines of its processes."""
-    seen = [f"{cluster.get('/overview')}", *(f"{name}:\n{cluster.log_end(name)}" for name in sorted(cluster.pids))]
+    """Return how the cluster is, and the last lines of its processes, of those that have ended too."""
+    logs = sorted((cluster.folder / "log").glob("*.out"))
+    seen = [f"{cluster.get('/overview')}", f"{cluster.pids} live"]
+    seen += [f"{log.stem}:\n{cluster.log_end(log.stem, 60)}" for log in logs]
     return "\n\n".join(seen)

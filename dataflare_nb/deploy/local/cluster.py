@@ -162,10 +162,10 @@ class LocalCluster:
             time.sleep(0.2)
         raise JobError(f"the Flink cluster did not start; its log ends:\n{self.log_end('jobmanager')}")
 
-    def log_end(self, name: str) -> str:
+    def log_end(self, name: str, lines: int = 20) -> str:
         """Return the last lines of what a process wrote."""
         with suppress(OSError):
-            return "\n".join((self.folder / "log" / f"{name}.out").read_text(errors="replace").splitlines()[-20:])
+            return "\n".join((self.folder / "log" / f"{name}.out").read_text(errors="replace").splitlines()[-lines:])
         return ""
 
     def close(self) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 
-STEPS = 3
-"""Steps that a rate is taken over."""
+LEAST, STEPS = 0.9, 3
+"""Steps that a rate is taken over: at least, since the first change may have been seen in part, and at most."""
+TOGETHER = 0.5
+"""Changes within so much of a step are one: instances are told of one after the other."""
 PATIENCE, LONGEST = 2.5, 30.0
 """A count that has not moved for so many of its steps stands still, and after so many seconds in any case."""
 
@@ -14,8 +16,7 @@ PATIENCE, LONGEST = 2.5, 30.0
 class Rate:
     """Rows per second over the last changes of a count. Flink renews what it tells only every few seconds.
 
-    When a value is first seen it may have stood for a while, so that only changes are points of time; and instances are
-    told of one after the other, so that what lies between two changes may be of one of them alone.
+    When a value is first seen it may have stood for a while, so that only changes are points of time.
     """
 
     def __init__(self, step: float) -> None:
@@ -33,17 +34,27 @@ class Rate:
             self._changes.clear()
             self._rate = math.nan
         elif value > self._value:
-            self._changes.append((now, value))
-            while len(self._changes) > 2 and now - self._changes[1][0] >= STEPS * self._step:
-                self._changes.popleft()
-            began, before = self._changes[0]
-            gone = now - began
-            if gone >= 0.9 * self._step:
-                self._rate = (value - before) / gone
+            self._change(value, now)
         elif self._changes and now - self._changes[-1][0] > min(LONGEST, PATIENCE * max(self._step, self._gap())):
             self._rate = 0.0
         self._value = value
         return self._rate
+
+    def _change(self, value: float, now: float) -> None:
+        if self._changes and now - self._changes[-1][0] < TOGETHER * self._step:
+            now, _ = self._changes.pop()
+        else:
+            self._take_rate()
+        self._changes.append((now, value))
+        while len(self._changes) > 2 and now - self._changes[1][0] >= STEPS * self._step:
+            self._changes.popleft()
+
+    def _take_rate(self) -> None:
+        """Take the rate up to the last change, which is whole when another begins."""
+        if len(self._changes) > 1:
+            (began, before), (ended, after) = self._changes[0], self._changes[-1]
+            if ended - began >= LEAST * self._step:
+                self._rate = (after - before) / (ended - began)
 
     def _gap(self) -> float:
         """Return the seconds between the last two changes."""
