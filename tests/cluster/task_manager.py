@@ -9,15 +9,14 @@ from dataflare_nb.deploy.local import LocalCluster
 
 
 def kill(cluster: LocalCluster) -> None:
-    """Kill one with its Python processes, and let another take its place."""
-    name = min(name for name in cluster.pids if name.startswith("taskmanager"))
-    os.killpg(cluster.pids[name], signal.SIGKILL)
-    cluster.start_task_manager()
+    """Kill one with its Python processes; the cluster puts another in its place."""
+    pids = cluster.pids
+    os.killpg(pids["taskmanager-0" if "taskmanager-0" in pids else "taskmanager-1"], signal.SIGKILL)
 
 
 def told(cluster: LocalCluster) -> str:
-    """Return how the cluster is, and the last lines of its processes, of those that have ended too."""
-    logs = sorted((cluster.folder / "log").glob("*.out"))
+    """Return how the cluster is, and the last lines of its processes."""
+    names = sorted(log.stem for log in (cluster.folder / "log").glob("*.out"))
     seen = [f"{cluster.get('/overview')}", f"{cluster.pids} live"]
-    seen += [f"{log.stem}:\n{cluster.log_end(log.stem, 60)}" for log in logs]
+    seen += [f"{name}:\n{cluster.log_end(name, 60)}" for name in names]
     return "\n\n".join(seen)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 import weakref
@@ -26,6 +27,8 @@ from .environment import Environment, environment, require_room
 
 _PATIENCE = 120.0
 _MOST = 64
+_BREATH = 1.0
+"""Seconds before a TaskManager is started again."""
 _ROOM = 200_000_000
 """Bytes that logs, checkpoints and what tasks unpack may take at the least."""
 _running: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
@@ -38,8 +41,8 @@ _WATCH = 'cat >/dev/null; for each in "$@"; do kill -TERM "-$each"; done; sleep 
 class LocalCluster:
     """A standalone Flink cluster, and a target for `Stream.deploy(cluster, out=..., submit=True)`.
 
-    `options` are those of `flare.Flink`; parallelism is the number of slots unless they say otherwise. Close it, use it
-    in a `with`, or let the process end.
+    `options` are those of `flare.Flink`; parallelism is the number of slots unless they say otherwise. A TaskManager
+    that ends is started again, as Kubernetes would. Close the cluster, use it in a `with`, or let the process end.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class LocalCluster:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._clients: dict[subprocess.Popen[bytes], int] = {}
         self._watch: subprocess.Popen[bytes] | None = None
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
         free, rpc, blob = _free_ports(3)
         self.port = port or free
         self._configure(rpc, blob)
@@ -110,13 +115,6 @@ class LocalCluster:
         with urllib.request.urlopen(asked, timeout=timeout) as answer:
             return json.loads(answer.read() or b"null")
 
-    def start_task_manager(self) -> str:
-        """Start one more TaskManager, as after one has been lost, and return its name."""
-        name = f"taskmanager-{sum(each.startswith('task') for each in self._processes)}"
-        self._run(name, "taskmanager.sh")
-        self._guard()
-        return name
-
     def run_client(self, command: Sequence[str], log: Path, slots: int) -> subprocess.Popen[bytes]:
         """Start a program that runs a job of so many slots, and ends with the cluster at the latest.
 
@@ -132,7 +130,7 @@ class LocalCluster:
                 f"the job needs {slots} slots, and {free} of {every} are free; "
                 "wait for the jobs that run, .stop() them, or start a cluster of more task_managers or slots"
             )
-        with log.open("wb") as told:
+        with log.open("wb") as told, self._lock:
             client = subprocess.Popen(
                 command,
                 env=self.variables(),
@@ -141,26 +139,14 @@ class LocalCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._clients[client] = slots
-        self._guard()
+            self._clients[client] = slots
+            self._guard()
         return client
 
     def end_client(self, client: subprocess.Popen[bytes]) -> None:
         """End a client and what it has started."""
         _signal(client.pid, signal.SIGKILL)
         client.wait()
-
-    def wait_for(self, task_managers: int) -> None:
-        """Wait until so many TaskManagers have reported. Raises JobError if a process ends before."""
-        deadline = time.monotonic() + _PATIENCE
-        while time.monotonic() < deadline:
-            with suppress(OSError, ValueError):
-                if self.get("/overview")["taskmanagers"] >= task_managers:
-                    return
-            if self._processes["jobmanager"].poll() is not None:
-                break
-            time.sleep(0.2)
-        raise JobError(f"the Flink cluster did not start; its log ends:\n{self.log_end('jobmanager')}")
 
     def log_end(self, name: str, lines: int = 20) -> str:
         """Return the last lines of what a process wrote."""
@@ -170,6 +156,8 @@ class LocalCluster:
 
     def close(self) -> None:
         """End all processes. May be called twice."""
+        with self._lock:
+            self._ended.set()
         for client in self._clients:
             self.end_client(client)
         self._clients = {}
@@ -205,11 +193,44 @@ class LocalCluster:
         for number in range(self.task_managers):
             self._run(f"taskmanager-{number}", "taskmanager.sh")
         self._guard()
-        self.wait_for(self.task_managers)
+        self._wait_for_all()
+        for name, process in self._processes.items():
+            if name != "jobmanager":
+                threading.Thread(target=self._tend, args=(name, process), name=f"dataflare {name}", daemon=True).start()
 
-    def _run(self, name: str, script: str) -> None:
-        with (self.folder / "log" / f"{name}.out").open("wb") as log:
-            self._processes[name] = subprocess.Popen(
+    def _wait_for_all(self) -> None:
+        """Wait until all TaskManagers have reported. Raises JobError if a process ends before."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(OSError, ValueError):
+                if self.get("/overview")["taskmanagers"] >= self.task_managers:
+                    return
+            if len(self.pids) < len(self._processes):
+                break
+            time.sleep(0.2)
+        name = next((each for each in self._processes if each not in self.pids), "jobmanager")
+        raise JobError(f"the Flink cluster did not start; the log of its {name} ends:\n{self.log_end(name)}")
+
+    def _tend(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Start a TaskManager again when it has ended.
+
+        It may end itself when a job is started anew: Flink's Python runner can come to a reference count below zero
+        ("Reference count must not be negative", 2.3), which is fatal to it.
+        """
+        process.wait()
+        while not self._ended.wait(_BREATH):
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                # Its Python workers outlive one that was killed.
+                _signal(process.pid, signal.SIGKILL)
+                process = self._run(name, "taskmanager.sh")
+                self._guard()
+            process.wait()
+
+    def _run(self, name: str, script: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log" / f"{name}.out").open("ab") as log:
+            process = self._processes[name] = subprocess.Popen(
                 [str(self.environment.flink_home / "bin" / script), "start-foreground"],
                 cwd=self.folder,
                 env=self.variables(),
@@ -218,6 +239,7 @@ class LocalCluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        return process
 
     def _guard(self) -> None:
         pids = [str(process.pid) for process in (*self._processes.values(), *self._clients)]
