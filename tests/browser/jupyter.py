@@ -21,8 +21,6 @@ from .chromium import ROOT
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PYTHON = os.environ.get("DATAFLARE_KERNEL_PYTHON", sys.executable)
-"""The interpreter of the kernels, to try other versions of ipykernel."""
 PATHS = {"lab": "lab/tree", "notebook": "notebooks"}
 
 
@@ -33,11 +31,8 @@ class Server:
         self.folder = folder / "work"
         self.folder.mkdir()
         self.address = f"http://127.0.0.1:{_free_port()}"
-        spec = folder / "data" / "kernels" / "python3"
-        spec.mkdir(parents=True)
-        argv = [PYTHON, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        described = {"argv": argv, "display_name": "Python 3", "language": "python"}
-        (spec / "kernel.json").write_text(json.dumps(described))
+        self._kernels = folder / "data" / "kernels"
+        self.offer("python3", str(ROOT))
         asks = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
         asks.parent.mkdir(parents=True)
         asks.write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -45,7 +40,9 @@ class Server:
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
             "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         }
-        env = {**os.environ, **places, "IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(ROOT)}
+        # In a virtual environment Jupyter would prefer the kernel of that environment.
+        places["JUPYTER_PREFER_ENV_PATH"] = "0"
+        env = {**os.environ, **places, "IPYTHONDIR": str(folder / "ipython")}
         env.pop("DATAFLARE_STATIC", None)
         self._log = (folder / "server.log").open("w")
         self._process = subprocess.Popen(
@@ -61,6 +58,15 @@ class Server:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
+
+    def offer(self, kernel: str, python_path: str) -> str:
+        """Let notebooks have a kernel of that name, with more to import than is installed."""
+        spec = self._kernels / kernel
+        spec.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        described = {"argv": argv, "display_name": kernel, "language": "python", "env": {"PYTHONPATH": python_path}}
+        (spec / "kernel.json").write_text(json.dumps(described))
+        return kernel
 
     def wait(self, timeout: float = 60.0) -> Server:
         deadline = time.monotonic() + timeout
@@ -160,11 +166,13 @@ class Notebook:
 
 
 @contextlib.contextmanager
-def notebook(server: Server, browser: Browser, front: str, name: str, *cells: str) -> Iterator[Notebook]:
+def notebook(
+    server: Server, browser: Browser, front: str, name: str, *cells: str, kernel: str = "python3"
+) -> Iterator[Notebook]:
     """Open a new notebook of these cells; its kernel goes when the test is over."""
     book = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        metadata={"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
     )
     nbformat.write(book, server.folder / f"{name}.ipynb")
     page = browser.new_page(viewport={"width": 1200, "height": 1000})

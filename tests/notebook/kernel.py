@@ -15,8 +15,6 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parents[2]
-PYTHON = os.environ.get("DATAFLARE_KERNEL_PYTHON", sys.executable)
-"""The interpreter of the kernel, to try other versions of ipykernel."""
 
 Message = dict[str, Any]
 
@@ -139,10 +137,10 @@ class Kernel:
 
 @contextlib.contextmanager
 def kernel(**environment: str) -> Iterator[Kernel]:
-    """Start a kernel of this interpreter, or of `DATAFLARE_KERNEL_PYTHON`."""
+    """Start a kernel of this interpreter."""
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(
-        argv=[PYTHON, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        argv=[sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         display_name="tested",
         language="python",
     )

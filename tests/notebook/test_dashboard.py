@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from ipykernels import OTHERS, has_subshells, python_path
 
 from .kernel import Kernel, kernel
 
@@ -239,7 +240,19 @@ def test_the_open_windows_of_a_stage_say_what_they_wait_for(running):
 
 
 def test_clicks_are_answered_while_a_cell_blocks_the_kernel(running):
-    """Where the kernel has subshells; where it has none, frames still come."""
+    assert_answers_while_a_cell_blocks(running)
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_clicks_are_answered_while_a_cell_blocks_a_kernel_of_another_version(version, request):
+    """Where the kernel has no subshells frames still come."""
+    with kernel(PYTHONPATH=python_path(version, request.config.cache)) as started:
+        started.run(SETUP)
+        assert started.subshell() == has_subshells(version)
+        assert_answers_while_a_cell_blocks(started)
+
+
+def assert_answers_while_a_cell_blocks(running: Kernel) -> None:
     comm = opened(running)
     running.listen(0.3)
     before = len(running.said(comm, "frame"))
