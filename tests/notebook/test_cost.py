@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from .kernel import Kernel, kernel
 
 pytestmark = pytest.mark.slow
+
+TURNS = 6
+"""Turns at most: the least of what they take is what the work itself takes."""
 
 SETUP = """
 import time
@@ -35,7 +39,7 @@ def shared():
 
 
 def printed(k: Kernel, code: str) -> Any:
-    return json.loads(k.run(code)[-1]["content"]["text"])
+    return json.loads("".join(m["content"]["text"] for m in k.run(code)))
 
 
 def painting(k: Kernel, comms: list[str], seconds: float) -> None:
@@ -65,25 +69,28 @@ def opened(k: Kernel, many: int) -> list[str]:
 
 
 def test_ten_frames_a_second_cost_less_than_three_hundredths_of_a_core(shared: Kernel, capsys) -> None:
-    clock = "print(time.process_time())"
+    """The least of some turns, since a machine that does other things makes caches colder."""
     shared.run("job = chain(3, 1_000.0).run('cheap'); job.pause()")
-    used = []
-    for show in (False, True):
-        if show:
-            shared.run("shown = job.dashboard()")
-            comms = opened(shared, 1)
-            painting(shared, comms, 1.0)
-        before, begun = printed(shared, clock), time.monotonic()
-        if show:
-            painting(shared, comms, 3.0)
-        else:
-            shared.listen(3.0)
-        used.append((printed(shared, clock) - before) / (time.monotonic() - begun))
-    shared.run("shown.close(); flare.stop_all()")
+    cost = 1.0
+    for _ in range(TURNS):
+        idle = share_of_a_core(shared, lambda: shared.listen(2.0))
+        shared.run("shown = job.dashboard()")
+        comms = opened(shared, 1)
+        painting(shared, comms, 1.0)
+        cost = min(cost, share_of_a_core(shared, lambda comms=comms: painting(shared, comms, 3.0)) - idle)  # type: ignore[misc]
+        shared.run("shown.close()")
+        if cost < 0.03:
+            break
+    shared.run("flare.stop_all()")
     with capsys.disabled():
-        print(f"\na dashboard at 10 Hz: {used[1] - used[0]:.2%} of a core")
-    # 1.4 % is usual; a machine that does other things makes caches colder.
-    assert used[1] - used[0] < 0.03 * 1.5
+        print(f"\na dashboard at 10 Hz: {cost:.2%} of a core")
+    assert cost < 0.03
+
+
+def share_of_a_core(k: Kernel, work: Callable[[], object]) -> float:
+    before, begun = printed(k, "print(time.process_time())"), time.monotonic()
+    work()
+    return float(printed(k, "print(time.process_time())") - before) / (time.monotonic() - begun)
 
 
 def test_a_page_gets_at_most_ten_messages_and_200_kb_a_second_at_any_load(shared: Kernel) -> None:
@@ -136,7 +143,7 @@ def end():
 """
     )
     spent: dict[int, list[float]] = {0: [], 20: []}
-    for _ in range(3):
+    for turn in range(TURNS):
         for many, found in spent.items():
             shared.run(f"begin({many})")
             comms = opened(shared, many) if many else []
@@ -144,7 +151,9 @@ def end():
             shared.run("go()")
             painting(shared, comms, 0.8)
             found.append(printed(shared, "end()"))
-    alone, watched = min(spent[0]), min(spent[20])
+        alone, watched = min(spent[0]), min(spent[20])
+        if turn and watched < 1.05 * alone:
+            break
     with capsys.disabled():
         print(f"\na job of {alone:.2f} s of processor time takes {watched / alone - 1:+.1%} with twenty dashboards")
-    assert watched / alone < 1.15
+    assert watched < 1.05 * alone

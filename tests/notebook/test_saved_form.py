@@ -31,6 +31,14 @@ rows = flare.from_frame(pl.DataFrame({"t": [0, 100, 3, 200, 5] * 200}))
 job = rows.event_time("t", unit="s", watermark_every=4).window(flare.tumbling("10s")).agg(n=pl.len()).run("kept")
 job
 """
+# The picture takes the dashboard's place when the thread that fed it is over.
+ENDED = """
+import threading
+job.wait()
+for each in threading.enumerate():
+    if each.name.startswith("dataflare:"):
+        each.join(30)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +50,7 @@ def _nothing_is_left():
 def executed(monkeypatch: pytest.MonkeyPatch, static: bool) -> nbformat.NotebookNode:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("DATAFLARE_STATIC", "1" if static else "")
-    cells = [CELL, "job.wait()\nimport time; time.sleep(1.5)", "job.dashboard()"]
+    cells = [CELL, ENDED, "job.dashboard()"]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     done: nbformat.NotebookNode = NotebookClient(book, timeout=60, kernel_name="python3").execute()
     return done
