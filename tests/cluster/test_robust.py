@@ -38,17 +38,22 @@ def slowly(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def slow(batches: int) -> Stream:
+def slow(batches: int, work: Callable[[pl.DataFrame], pl.DataFrame] = slowly) -> Stream:
     """A stream that takes 50 ms for each batch, with a window that combines and one that keeps its rows."""
     rows = (
         flare.from_frame(events(rows=batches * BATCH))
         .event_time("at", "3m", unit="s", watermark_every=BATCH)
-        .map_batches(slowly)
+        .map_batches(work)
         .key_by("key")
     )
     counted = rows.window(flare.tumbling("1m")).agg(**MEAN).named("counted").select("key", "n", "total", "worst")
     middle = rows.window(flare.session("40s")).agg(middle=pl.col("value").median()).named("sessions")
     return counted.union(middle.select("key", n=pl.lit(None, pl.UInt32), total="middle", worst="middle"))
+
+
+def rows_of(batches: int) -> pl.DataFrame:
+    """The rows that such a stream gives."""
+    return slow(batches, pl.DataFrame.clone).collect()
 
 
 def checkpoints(cluster: LocalCluster, job: ClusterJob) -> int:
@@ -64,21 +69,19 @@ def until(holds: Callable[[], bool], job: ClusterJob) -> None:
 
 
 def test_killed_task_managers_lose_and_double_no_row(cluster: LocalCluster, tmp_path: Path) -> None:
-    stream = slow(300)
     out = tmp_path / "out"
-    job = stream.write_parquet(out).deploy(cluster, out=tmp_path / "x", submit=True).jobs[-1]
+    job = slow(300).write_parquet(out).deploy(cluster, out=tmp_path / "x", submit=True).jobs[-1]
     for _ in range(2):
         completed = checkpoints(cluster, job)
         until(lambda known=completed: checkpoints(cluster, job) >= known + 2, job)  # type: ignore[misc]
         kill(cluster)
     job.wait(200)
     assert cluster.get(f"/jobs/{job.id}/checkpoints")["counts"]["restored"] >= 2
-    same(pl.read_parquet(out), stream.collect())
+    same(pl.read_parquet(out), rows_of(300))
 
 
 def test_a_job_goes_on_from_a_savepoint_at_another_parallelism(cluster: LocalCluster, tmp_path: Path) -> None:
-    stream = slow(300)
-    made = stream.deploy(cluster, out=tmp_path / "x")
+    made = slow(300).deploy(cluster, out=tmp_path / "x")
     job = made.submit(parallelism=1)
     for parallelism in (2, 1):
         until(lambda known=job: checkpoints(cluster, known) >= 2, job)  # type: ignore[misc]
@@ -91,7 +94,7 @@ def test_a_job_goes_on_from_a_savepoint_at_another_parallelism(cluster: LocalClu
         until(lambda known=job: known.id is not None, job)  # type: ignore[misc]
         vertices = {each["name"]: each["parallelism"] for each in cluster.get(f"/jobs/{job.id}")["vertices"]}
         assert [times for name, times in vertices.items() if "counted" in name] == [parallelism]
-    same(job.wait(200).result(), stream.collect())
+    same(job.wait(200).result(), rows_of(300))
     with pytest.raises(BadOption, match="was not stopped with a savepoint"):
         made.submit(after=job)
 
