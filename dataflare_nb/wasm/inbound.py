@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
@@ -94,6 +95,10 @@ def _range(buffer: pa.Buffer | None, start: int, size: int) -> Chunk:
     return (b"", 0, None) if buffer is None else (buffer.address + start, size, buffer)
 
 
+Shape: TypeAlias = tuple[tuple[str, str, tuple[int | None, ...]], ...]
+"""Name, format and bytes of each buffer of each column; None for a bitmap that is missing."""
+
+
 class Parcel:
     """A frame laid out for one allocation; `size` is known before the address is."""
 
@@ -103,34 +108,15 @@ class Parcel:
 
     def __init__(self, columns: list[Column], length: int) -> None:
         self._columns, self._length = columns, length
-        count = len(columns)
-        self._schemas = 8
-        self._schema_list = self._schemas + SCHEMA.size * (count + 1)
-        self._arrays = _up(self._schema_list + 4 * count, 8)
-        self._array_list = self._arrays + ARRAY.size * (count + 1)
-        self._no_validity = self._array_list + 4 * count
-        self._buffer_lists = self._no_validity + 4
-        self._texts = self._buffer_lists + 4 * sum(len(c.buffers) for c in columns)
-        self._names = bytearray(b"+s\0\0")
-        self._spots: list[tuple[int, int]] = []
-        for column in columns:
-            at = self._texts + len(self._names)
-            self._names += column.format.encode() + b"\0"
-            self._spots.append((at, self._texts + len(self._names)))
-            self._names += column.name.encode() + b"\0"
-        self._head = end = _up(self._texts + len(self._names), _ALIGN)
-        self._places: list[list[int]] = []
-        for column in columns:
-            places = []
-            for chunk in column.buffers:
-                places.append(0 if chunk is None else end)
-                end += 0 if chunk is None else _up(chunk[1] + _PADDING, _ALIGN)
-            self._places.append(places)
-        self.size = end
+        self._shape: Shape = tuple(
+            (c.name, c.format, tuple([None if chunk is None else chunk[1] for chunk in c.buffers])) for c in columns
+        )
+        self._layout = _layout(self._shape)
+        self.size = self._layout.size
 
     def digest(self) -> bytes:
         """Return a sum of the content, the same wherever and whenever the same rows are sent."""
-        summed = hashlib.blake2b(self._names, digest_size=16)
+        summed = hashlib.blake2b(self._layout.texts, digest_size=16)
         summed.update(struct.pack("<q", self._length))
         for chunk in (chunk for column in self._columns for chunk in column.buffers):
             if chunk is not None and chunk[1]:
@@ -140,28 +126,100 @@ class Parcel:
 
     def write(self, base: int, at: int) -> None:
         """Copy everything to the guest address `at`; `base` is where the guest's memory starts in ours."""
-        head = bytearray(self._head)
-        head[self._texts : self._texts + len(self._names)] = self._names
-        count, length = len(self._columns), self._length
-        BATCH.pack_into(head, 0, at + self._schemas, at + self._arrays)
-        children = at + self._schema_list
-        SCHEMA.pack_into(head, self._schemas, at + self._texts, at + self._texts + 3, 0, 0, count, children, 0, 0, 0)
-        ARRAY.pack_into(
-            head, self._arrays, length, 0, 0, 1, count, at + self._no_validity, at + self._array_list, 0, 0, 0
-        )
-        pointers = self._buffer_lists
-        for i, (column, places, spot) in enumerate(zip(self._columns, self._places, self._spots, strict=True)):
-            schema, array = self._schemas + SCHEMA.size * (i + 1), self._arrays + ARRAY.size * (i + 1)
-            struct.pack_into("<I", head, self._schema_list + 4 * i, at + schema)
-            struct.pack_into("<I", head, self._array_list + 4 * i, at + array)
-            SCHEMA.pack_into(head, schema, at + spot[0], at + spot[1], 0, NULLABLE, 0, 0, 0, 0, 0)
-            ARRAY.pack_into(head, array, length, column.nulls, 0, len(places), 0, at + pointers, 0, 0, 0, 0)
+        head = _head(self._shape, tuple([column.nulls for column in self._columns]), self._length, at)
+        memmove, start = ctypes.memmove, base + at
+        memmove(start, head, len(head))
+        for column, places in zip(self._columns, self._layout.places, strict=True):
             for chunk, place in zip(column.buffers, places, strict=True):
-                struct.pack_into("<I", head, pointers, at + place if chunk is not None else 0)
-                pointers += 4
                 if chunk is not None and chunk[1]:
-                    ctypes.memmove(base + at + place, chunk[0], chunk[1])
-        ctypes.memmove(base + at, bytes(head), len(head))
+                    memmove(start + place, chunk[0], chunk[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where everything is, counted from the beginning of the allocation."""
+
+    schemas: int
+    schema_list: int
+    arrays: int
+    array_list: int
+    no_validity: int
+    buffer_lists: int
+    texts_at: int
+    texts: bytes
+    spots: tuple[tuple[int, int], ...]
+    """Format and name of each column."""
+    head: int
+    """How long that is which stands before the buffers."""
+    places: tuple[tuple[int, ...], ...]
+    size: int
+
+
+# Batch after batch has the same columns, and mostly as many rows.
+@lru_cache(maxsize=64)
+def _layout(shape: Shape) -> _Layout:
+    count = len(shape)
+    schemas = 8
+    schema_list = schemas + SCHEMA.size * (count + 1)
+    arrays = _up(schema_list + 4 * count, 8)
+    array_list = arrays + ARRAY.size * (count + 1)
+    no_validity = array_list + 4 * count
+    buffer_lists = no_validity + 4
+    texts_at = buffer_lists + 4 * sum(len(sizes) for _, _, sizes in shape)
+    texts, spots = bytearray(b"+s\0\0"), []
+    for name, arrow_format, _ in shape:
+        at = texts_at + len(texts)
+        texts += arrow_format.encode() + b"\0"
+        spots.append((at, texts_at + len(texts)))
+        texts += name.encode() + b"\0"
+    head = end = _up(texts_at + len(texts), _ALIGN)
+    places = []
+    for _, _, sizes in shape:
+        here = []
+        for size in sizes:
+            here.append(0 if size is None else end)
+            end += 0 if size is None else _up(size + _PADDING, _ALIGN)
+        places.append(tuple(here))
+    return _Layout(
+        schemas=schemas,
+        schema_list=schema_list,
+        arrays=arrays,
+        array_list=array_list,
+        no_validity=no_validity,
+        buffer_lists=buffer_lists,
+        texts_at=texts_at,
+        texts=bytes(texts),
+        spots=tuple(spots),
+        head=head,
+        places=tuple(places),
+        size=end,
+    )
+
+
+@lru_cache(maxsize=64)
+def _head(shape: Shape, nulls: tuple[int, ...], length: int, at: int) -> bytes:
+    """Return the structures and texts that stand before the buffers, for an allocation at the guest address `at`."""
+    layout, count = _layout(shape), len(shape)
+    head = bytearray(layout.head)
+    texts = layout.texts_at
+    head[texts : texts + len(layout.texts)] = layout.texts
+    BATCH.pack_into(head, 0, at + layout.schemas, at + layout.arrays)
+    children = at + layout.schema_list
+    SCHEMA.pack_into(head, layout.schemas, at + texts, at + texts + 3, 0, 0, count, children, 0, 0, 0)
+    ARRAY.pack_into(
+        head, layout.arrays, length, 0, 0, 1, count, at + layout.no_validity, at + layout.array_list, 0, 0, 0
+    )
+    pointers = layout.buffer_lists
+    for i, ((_, _, sizes), places, spot) in enumerate(zip(shape, layout.places, layout.spots, strict=True)):
+        schema, array = layout.schemas + SCHEMA.size * (i + 1), layout.arrays + ARRAY.size * (i + 1)
+        struct.pack_into("<I", head, layout.schema_list + 4 * i, at + schema)
+        struct.pack_into("<I", head, layout.array_list + 4 * i, at + array)
+        SCHEMA.pack_into(head, schema, at + spot[0], at + spot[1], 0, NULLABLE, 0, 0, 0, 0, 0)
+        ARRAY.pack_into(head, array, length, nulls[i], 0, len(places), 0, at + pointers, 0, 0, 0, 0)
+        for size, place in zip(sizes, places, strict=True):
+            struct.pack_into("<I", head, pointers, 0 if size is None else at + place)
+            pointers += 4
+    return bytes(head)
 
 
 def _up(value: int, to: int) -> int:
