@@ -13,7 +13,7 @@ Schema: TypeAlias = pl.Schema
 EventTime = NewType("EventTime", int)
 """Microseconds since the epoch, UTC."""
 State: TypeAlias = Mapping[str, pl.DataFrame]
-"""Named tables. A keyed table carries a `key_group` column, so that it can be split and joined blindly."""
+"""Named tables. A keyed table carries a `__key_group` column, so that it can be split and joined blindly."""
 Json: TypeAlias = dict[str, Any]
 Split: TypeAlias = tuple[str | int, ...]
 """The path of a split: the ports of the unions it passed, last first, then its name. `()` is the stream as a whole."""

@@ -9,11 +9,12 @@ import msgspec
 import polars as pl
 
 KEY_GROUPS = 128
-COLUMN = "key_group"
+COLUMN = "__key_group"
+"""No column of a user begins so, and a key may well be called `key_group`."""
 
 
 def key_group(keys: pl.DataFrame, groups: int = KEY_GROUPS) -> pl.Series:
-    """Return the key group of each row of `keys`, a `UInt16` series named `key_group`.
+    """Return the key group of each row of `keys`, a `UInt16` series named `__key_group`.
 
     BLAKE2b over the MessagePack form of the key's values, taken over the distinct keys and joined back. Temporal
     values count as their integers, floats as Float64 with -0.0 as 0.0 and one NaN, so that keys which Polars groups
@@ -34,7 +35,7 @@ def key_group(keys: pl.DataFrame, groups: int = KEY_GROUPS) -> pl.Series:
 
 
 def with_key_group(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Return a state table with its `key_group` column."""
+    """Return a state table with its column of key groups."""
     if not keys:
         return frame.with_columns(pl.lit(0, pl.UInt16).alias(COLUMN))
     return frame.with_columns(key_group(frame.select(keys)))

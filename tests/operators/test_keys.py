@@ -81,3 +81,9 @@ def test_groups_are_used_about_evenly():
 def test_a_table_without_keys_or_rows_has_the_column_all_the_same():
     assert with_key_group(pl.DataFrame({"n": [1, 2]}), [])[COLUMN].to_list() == [0, 0]
     assert with_key_group(pl.DataFrame(schema={"k": pl.String}), ["k"]).schema[COLUMN] == pl.UInt16
+
+
+def test_a_key_may_be_called_as_key_groups_are():
+    keys = pl.DataFrame({"key_group": [5, 900, 5]})
+    assert key_group(keys).to_list() == key_group(keys.rename({"key_group": "k"})).to_list()
+    assert with_key_group(keys, ["key_group"])["key_group"].to_list() == [5, 900, 5]
