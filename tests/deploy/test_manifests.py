@@ -226,6 +226,13 @@ def test_options_are_where_flink_and_kubernetes_look_for_them() -> None:
     assert plugins == {"name": "ENABLE_BUILT_IN_PLUGINS", "value": "flink-s3-fs-hadoop-2.3.0.jar"}
 
 
+@pytest.mark.parametrize("told", ["1e3", "12345e67", "1.5e3", "-.5", "0o17", "y", "N", "yes", "null", "0x1f", "1_000"])
+def test_text_that_another_reader_of_yaml_takes_for_a_number_is_quoted(told: str) -> None:
+    files = Deployer(flare.Flink(environment={"RELEASE": told})).render(graphs.hourly().graph).files
+    assert f"RELEASE: '{told}'\n" in files["configmap.yaml"].decode()
+    assert yaml.safe_load(files["configmap.yaml"])["data"] == {"RELEASE": told}
+
+
 def test_names_and_references_fit_together() -> None:
     found = {each["kind"]: each for each in documents(FULL)}
     account = found["ServiceAccount"]["metadata"]["name"]
