@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from ..errors import BadOption, shown, user_line
 from ..graph.node import NAME_PATTERN
 from . import fields as read
-from .secrets import VARIABLE, looks_secret
+from .secrets import VARIABLE, looks_secret, written_out
 
 if TYPE_CHECKING:
     from .local.cluster import LocalCluster
@@ -140,7 +140,11 @@ def _variable(value: Any) -> str:
 def _plain_text(value: Any) -> str:
     if not isinstance(value, str):
         raise read.Wrong(f"{shown(value)} is not a str")
-    if "\0" in value or len(value) > 1 << 17:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise read.Wrong("it is no text that UTF-8 can hold") from None
+    if "\0" in value or size > 1 << 17:
         raise read.Wrong("it is no value that a variable can have")
     return value
 
@@ -270,7 +274,7 @@ class Flink:
         wrong += [
             f"environment: `{name}` looks like a secret; name a key of a Secret in secrets="
             for name in self.environment
-            if looks_secret(name)
+            if looks_secret(name) or any(written_out({name: self.environment[name]}))
         ]
         wrong += [f"`{name}` is in environment and in secrets" for name in self.environment if name in self.secrets]
         wrong += [
@@ -279,7 +283,7 @@ class Flink:
         wrong += [
             f"configuration: `{name}` looks like a secret; Flink reads such values from a Secret, see its manual"
             for name in self.configuration
-            if looks_secret(name)
+            if looks_secret(name) or any(written_out({name: self.configuration[name]}))
         ]
         return wrong
 

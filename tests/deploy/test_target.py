@@ -52,9 +52,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("environment", {"1A": "x"}, "not the name of an environment variable"),
     ("environment", {"A": 1}, "not a str"),
     ("environment", {"DB_PASSWORD": "x"}, "looks like a secret"),
+    ("environment", {"BROKER": "amqp://me:hunter2@host/x"}, "looks like a secret"),
+    ("environment", {"A": "\ud800"}, "no text that UTF-8 can hold"),
     ("secrets", {"KAFKA_PASSWORD": "hunter2"}, "never the secret itself"),
     ("configuration", {"python.executable": "x"}, "ours to set"),
     ("configuration", {"s3.secret-key": "x"}, "looks like a secret"),
+    ("configuration", {"proxy": "http://me:hunter2@host"}, "looks like a secret"),
     ("configuration", {"akka": None}, "not a str or a number"),
 ]
 
