@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import builtins
+import dis
 import importlib
 import io
 import marshal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -35,7 +37,10 @@ def write(function: Any) -> bytes:
     if not isinstance(function, FunctionType):
         raise Unportable(f"{shown(function)} is {type(function).__name__}, not a function written with def or lambda")
     writer = _Writer()
-    root = writer.function(function)
+    try:
+        root = writer.function(function)
+    except RecursionError:
+        raise Unportable(f"what {function.__name__} reads holds itself, or is nested too deep") from None
     return msgspec.json.encode({"python": PYTHON, "root": root, "functions": writer.functions})
 
 
@@ -45,6 +50,27 @@ def read(document: bytes) -> Callable[..., Any]:
     if found["python"] != PYTHON:
         raise Unportable(f"the function is of Python {found['python']}, and this is {PYTHON}; the image needs the same")
     return _Reader(found["functions"]).function(found["root"])
+
+
+def values(function: FunctionType) -> dict[str, Any]:
+    """Return what a function reads by name: of its module, of what it closes over, its defaults; and so on within."""
+    found: dict[str, Any] = {}
+    met: set[int] = set()
+    waiting = [function]
+    while waiting:
+        each = waiting.pop()
+        met.add(id(each))
+        code = each.__code__
+        own = {name: each.__globals__[name] for name in _globals(code) if name in each.__globals__}
+        for free, cell in zip(code.co_freevars, each.__closure__ or (), strict=True):
+            with suppress(ValueError):
+                own[free] = cell.cell_contents
+        defaults = each.__defaults__ or ()
+        own |= dict(zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=True))
+        own |= each.__kwdefaults__ or {}
+        waiting += [value for value in own.values() if isinstance(value, FunctionType) and id(value) not in met]
+        found |= own
+    return found
 
 
 class _Writer:
@@ -212,9 +238,14 @@ PACKAGES = frozenset({"dataflare_nb", "msgspec", "numpy", "polars", "pyarrow", "
 """What an image has beside Python's own modules."""
 
 
+_LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+
 def _globals(code: CodeType) -> list[str]:
+    """Return the names that code looks up in its module, and not those that it asks objects for."""
+    own = [each.argval for each in dis.get_instructions(code) if each.opname in _LOOKUPS]
     inner = [name for each in code.co_consts if isinstance(each, CodeType) for name in _globals(each)]
-    return sorted({*code.co_names, *inner})
+    return sorted({*own, *inner})
 
 
 def _anonymous(code: CodeType) -> CodeType:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Literal
 
 from ..graph import Graph, node
 from ..runtime.plan import plan
 from ..runtime.plugins import NAME as PLUGIN
 from ..windows import Every
-from . import blobs
+from . import blobs, functions
 from .layout import layout
 from .secrets import references, written_out
 from .target import Flink
@@ -154,6 +155,14 @@ def _secret_reasons(item: node.AnyNode, graph: Graph, target: Flink) -> Iterator
         for blob in graph.blobs_of(item).values()
         if hasattr(blob, "config") and hasattr(blob.config, "config")
     ]
+    for blob in graph.blobs_of(item).values():
+        if isinstance(blob, FunctionType):
+            plain = {name: each for name, each in functions.values(blob).items() if isinstance(each, str | dict)}
+            for name in written_out(plain):
+                yield (
+                    f"`{name}`, which {blob.__name__} reads, looks like a secret; read os.environ['NAME'] in it and "
+                    "give the key of a Secret: secrets={'NAME': 'secret/key'}; or call it otherwise if it is none"
+                )
     known = {*target.secrets, *target.environment}
     for place, options in told:
         for option in written_out(options):

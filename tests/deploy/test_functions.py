@@ -43,6 +43,23 @@ def test_what_a_function_reads_goes_with_it() -> None:
     assert sent(all_of_it)() == all_of_it() == (121, WORDS, [("A", 2)], 2, pl.Int8, "b")
 
 
+rows = sys.stdin
+
+
+def test_what_a_function_asks_objects_for_is_not_looked_for_in_its_module() -> None:
+    class Table:
+        rows = (1, 2)
+
+    def asks(table: Any) -> Any:
+        class Inner:
+            words = WORDS
+
+        return (*table.rows, [Inner.words for _ in range(1)])
+
+    assert sent(asks)(Table) == (1, 2, [WORDS])
+    assert b"rows" not in msgspec.json.encode(msgspec.json.decode(write(asks))["functions"][0]["globals"])
+
+
 def test_closures_and_functions_within_go_along() -> None:
     def outer(scale: int) -> Callable[[int], int]:
         def even(n: int) -> bool:
@@ -88,6 +105,13 @@ def test_what_cannot_go_is_named(function: Callable[..., Any], told: str | None)
     with pytest.raises(Unportable) as caught:
         write(function)
     assert told in str(caught.value)
+
+
+def test_what_holds_itself_is_named() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(Unportable, match="what <lambda> reads holds itself"):
+        write(lambda: circle)
 
 
 def test_a_function_of_another_python_is_refused() -> None:

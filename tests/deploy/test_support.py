@@ -130,6 +130,22 @@ def test_a_secret_in_the_config_of_a_plugin_is_refused() -> None:
     assert "config of plugin carrier_code: `db.password` holds a secret" in told[0]
 
 
+def test_a_secret_that_a_function_reads_is_refused_and_not_told() -> None:
+    password, options = "hunter2", {"db": {"token": "hunter2"}, "secret": "env:DB"}
+
+    def ask() -> str:
+        return f"{password}{options}"
+
+    def asks(frame: pl.DataFrame, api_key: str = "hunter2") -> pl.DataFrame:
+        return frame.head(len(ask() + api_key))
+
+    told = reasons(FRAME.map_batches(asks, schema={"a": pl.Int64}))
+    assert sorted(reason.partition(",")[0] for reason in told) == ["`api_key`", "`options.db.token`", "`password`"]
+    assert all("read os.environ['NAME'] in it" in reason for reason in told)
+    assert not any("hunter2" in reason for reason in told)
+    assert reasons(FRAME.map_batches(lambda frame: frame.head(3), schema={"a": pl.Int64})) == []
+
+
 def test_names_of_secrets_are_found_at_any_depth() -> None:
     assert list(references({"a": ["env:ONE", {"b": "env:TWO"}], "c": "environment"})) == ["ONE", "TWO"]
     assert list(written_out({"secret": "", "tokens": ["env:T", "x"], "keys": ["a"], "path": "a:b@c"})) == ["tokens[1]"]
