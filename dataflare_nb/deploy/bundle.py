@@ -13,6 +13,8 @@ from pathlib import Path
 from ..errors import SinkError, listing
 
 LOCK = "dataflare.lock"
+RUN = ".run-"
+"""How folders of runs begin, which a bundle may hold: a run has a copy of what it was submitted with, and its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +34,31 @@ class Bundle:
 
     def write(self, out: str | os.PathLike[str]) -> Path:
         """Write the files into a folder, in place of an earlier bundle; one that holds anything else is refused."""
-        folder = Path(out)
+        try:
+            return self._write(Path(out))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise SinkError(f"the bundle cannot be written to {str(out)!r}: {why}") from None
+
+    def _write(self, out: Path) -> Path:
+        folder = Path(os.path.realpath(out))
         if folder.exists() and not folder.is_dir():
             raise SinkError(f"out={str(out)!r} is a file; give a folder")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
             held = listing(sorted(each.name for each in folder.iterdir()), most=3)
             raise SinkError(f"out={str(out)!r} holds {held} and no bundle; give another folder, or empty it")
+        if Path.cwd().is_relative_to(folder):
+            raise SinkError(f"out={str(out)!r} is where this process works; give a folder in it, or beside it")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder.parent))
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
-                self._fill(made)
-                # mkdtemp makes it for its owner alone, and an image is built by others too.
-                made.chmod(0o755)
-                _replace(made, folder)
-            finally:
-                shutil.rmtree(made, ignore_errors=True)
-        except OSError as error:
-            raise SinkError(f"the bundle cannot be written to {str(out)!r}: {error.strerror or error}") from None
-        return folder
+            self._fill(made)
+            # mkdtemp makes it for its owner alone, and an image is built by others too.
+            made.chmod(0o755)
+            _replace(made, folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        return out
 
     def _fill(self, folder: Path) -> None:
         for path, content in self.files.items():
@@ -66,7 +74,15 @@ def _replace(made: Path, folder: Path) -> None:
     if not folder.exists():
         made.rename(folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    folder.rename(old / "bundle")
-    made.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    old = Path(tempfile.mkdtemp(prefix=".bundle-old-", dir=folder.parent))
+    try:
+        folder.rename(old / "bundle")
+        try:
+            made.rename(folder)
+        except BaseException:
+            (old / "bundle").rename(folder)
+            raise
+        for run in (old / "bundle").glob(f"{RUN}*"):
+            run.rename(folder / run.name)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -16,6 +16,7 @@ import pytest
 
 import dataflare_nb as flare
 from dataflare_nb.deploy import Bundle, Deployer, blobs
+from dataflare_nb.deploy.worker.loading import load
 from dataflare_nb.errors import DataflareError, GraphError, SinkError, WrongType
 from dataflare_nb.graph import Graph
 
@@ -129,6 +130,51 @@ def test_a_new_bundle_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
     graphs.hourly().filter(pl.col("flights") > 1).deploy(flare.Flink(), out=out)
     assert not (out / "configmap.yaml").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_runs_from_a_bundle_stays_when_another_takes_its_place(tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    graphs.hourly().deploy(TARGET, out=out)
+    (out / ".run-1" / "results").mkdir(parents=True)
+    (out / ".run-1" / "results" / "part").write_text("x")
+    graphs.hourly().deploy(flare.Flink(), out=out)
+    assert (out / ".run-1" / "results" / "part").read_text() == "x"
+    assert not (out / "configmap.yaml").exists()
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    made = graphs.hourly().deploy(TARGET, out=tmp_path / "link")
+    assert made.folder == tmp_path / "link"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "dataflare.lock").is_file()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "file/x"])
+def test_a_folder_that_cannot_be_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkError, match=r"^deploy at test_bundle\.py, line \d+: the bundle cannot be written to"):
+        graphs.hourly().deploy(TARGET, out=f"{tmp_path}/{name}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_folder_that_a_process_works_in_is_not_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = graphs.hourly()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(SinkError, match="is where this process works"):
+        stream.deploy(TARGET, out=".")
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
+@pytest.mark.parametrize("name", ["graph.json", "job.json"])
+def test_a_worker_refuses_a_bundle_that_was_changed(name: str, tmp_path: Path) -> None:
+    folder = graphs.hourly().deploy(TARGET, out=tmp_path / "x").folder
+    load(folder)
+    load.cache_clear()
+    (folder / name).write_bytes((folder / name).read_bytes().replace(b'"hourly"', b'"daily"'))
+    with pytest.raises(DataflareError, match=rf"{name} of the bundle is not what dataflare\.lock says"):
+        load(folder)
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ...errors import DataflareError
+from ...errors import DataflareError, GraphFormat
 from ...graph import Graph
 from ...runtime.plan import Plan, StagePlan, plan
 from ...types import Split
@@ -35,6 +36,7 @@ class Job(msgspec.Struct, frozen=True):
 class _Lock(msgspec.Struct, frozen=True):
     python: str
     packages: dict[str, str]
+    files: dict[str, str]
     blobs: dict[str, blobs.Entry]
 
 
@@ -83,15 +85,22 @@ class Loaded:
 
 @functools.lru_cache(maxsize=4)
 def load(folder: Path) -> Loaded:
-    """Read a bundle. Raises DataflareError if it was made for another Python or Polars."""
+    """Read a bundle. Raises DataflareError if it was made for another Python or Polars, or has been changed."""
     lock = msgspec.json.decode((folder / LOCK).read_bytes(), type=_Lock)
     _require("Python", lock.python.rpartition(".")[0], versions.PYTHON.rpartition(".")[0])
     for package, wanted in lock.packages.items():
         if package in ("polars", "dataflare-nb"):
             _require(package, wanted, versions.pins()[package])
-    job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
-    graph = Graph.from_json((folder / "graph.json").read_bytes(), blobs.read(lock.blobs, folder))
+    job = msgspec.json.decode(_content(folder, "job.json", lock), type=Job)
+    graph = Graph.from_json(_content(folder, "graph.json", lock), blobs.read(lock.blobs, folder))
     return Loaded(folder, job, graph, plan(graph))
+
+
+def _content(folder: Path, name: str, lock: _Lock) -> bytes:
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != lock.files.get(name):
+        raise GraphFormat(f"{name} of the bundle is not what {LOCK} says; it has been changed, deploy() writes it anew")
+    return content
 
 
 def _require(what: str, wanted: str, found: Any) -> None:
