@@ -79,6 +79,31 @@ def test_rows_of_live_input_are_handed_over_as_they_are_committed(loaded: Loaded
     assert [file.name for file in (results / "2026-01-01--00").iterdir()] == ["part-3"], "it only grows"
 
 
+def test_rows_come_in_the_order_in_which_they_were_committed(loaded: Loaded, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    names = [*(f"part-f00d-{number}" for number in range(12)), *(f"part-beef-{number}" for number in range(3))]
+    for number, name in enumerate(names):
+        commit(results, name, "whole", "written", ROWS + 2 * number)
+        file = results / "2026-01-01--00" / name
+        os.utime(file, ns=(0, 10**18 + (number if name.startswith("part-beef") else 0)))
+    commit(results, "part-beef-3", "whole", LEDGER, ENDED)
+    delivery.deliver(loaded, results)
+    assert pl.read_parquet(tmp_path / "out")["a"].to_list() == list(range(1, 1 + 2 * len(names)))
+
+
+def test_a_sink_that_holds_rows_is_told_before_a_job_runs(loaded: Loaded, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    delivery.check(loaded, results)
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    commit(results, "part-0", "whole", "written", ROWS)
+    commit(results, "part-0", "whole", LEDGER, ENDED)
+    delivery.deliver(loaded, results)
+    delivery.check(loaded, results)
+    with pytest.raises(DataflareError, match="already holds data"):
+        delivery.check(loaded, tmp_path / "results of another")
+    assert pl.read_parquet(tmp_path / "out").equals(ROWS)
+
+
 KILLED = """
 import os, sys
 from pathlib import Path

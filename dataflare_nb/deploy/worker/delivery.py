@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,16 @@ def committed(results: Path, outputs: Sequence[str], run: str | None = None) -> 
 def ledger(results: Path) -> pl.DataFrame:
     """Return where the rows of a job are: each stage with its counts, and nothing for what has not ended."""
     return sums(rows for _, rows in committed(results, [LEDGER]))
+
+
+def check(loaded: Loaded, results: Path) -> None:
+    """Raise what a sink raises when it is opened, before a job has run for it: that it holds other rows already."""
+    if any(results.glob(".delivered-*")):
+        return
+    with ExitStack() as opened:
+        for driver in _drivers(loaded, SystemClock(), restored=False).values():
+            opened.callback(driver.close)
+            opened.callback(driver.abort)
 
 
 def deliver(loaded: Loaded, results: Path) -> None:
@@ -125,12 +135,7 @@ class Delivery:
     def _open(self) -> None:
         if self._drivers:
             return
-        for stage in self._loaded.plan.stages:
-            if stage.sink is not None:
-                context = _Context(stage.id, self._clock, restored=self._place.exists())
-                self._drivers[stage.id] = SinkDriver(
-                    stage.sink(self._clock), context, stage.schema, self._clock, commit_every=None
-                )
+        self._drivers = _drivers(self._loaded, self._clock, restored=self._place.exists())
         for name, prepared in (self._journal.sinks or {}).items():
             self._drivers[name].restore(prepared)
         self._shown()
@@ -174,13 +179,27 @@ class _Line:
         return codec.from_ipc(base64.b64decode(self.content))
 
 
+def _drivers(loaded: Loaded, clock: Clock, *, restored: bool) -> dict[str, SinkDriver]:
+    return {
+        stage.id: SinkDriver(
+            stage.sink(clock), _Context(stage.id, clock, restored=restored), stage.schema, clock, commit_every=None
+        )
+        for stage in loaded.plan.stages
+        if stage.sink is not None
+    }
+
+
 def _files(results: Path) -> list[Path]:
-    """Return the files that Flink has committed. It hides the others."""
-    return [
+    """Return the files that Flink has committed, in the order in which they were written. It hides the others.
+
+    One sink writes one after the other. Of their names only the number at the end has an order, until it starts anew.
+    """
+    found = [
         file
-        for file in sorted(results.rglob("*"))
+        for file in results.rglob("*")
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(results).parts)
     ]
+    return sorted(found, key=lambda file: (file.stat().st_mtime_ns, len(file.name), str(file)))
 
 
 def _lines(file: Path) -> Iterator[_Line]:

@@ -43,6 +43,7 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
     loaded = load(folder)
     results = asked.results or f"file:///data/.flink/results/{loaded.job.name}"
     place = Path(results.removeprefix("file://"))
+    delivery.check(loaded, place)
     environment = build(loaded, results, asked.parallelism)
     if loaded.plan.bounded:
         environment.execute(loaded.job.name)
@@ -50,10 +51,16 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
         delivery.deliver(loaded, place)
         return
     with closing(delivery.Courier(loaded, place)) as courier:
-        ended = environment.execute_async(loaded.job.name).get_job_execution_result()
-        while not ended.done():
-            time.sleep(loaded.job.checkpoint_interval / 2_000)
-            courier.go()
+        running = environment.execute_async(loaded.job.name)
+        ended = running.get_job_execution_result()
+        try:
+            while not ended.done():
+                time.sleep(loaded.job.checkpoint_interval / 2_000)
+                courier.go()
+        except BaseException:
+            # Nobody would hand over the rows of a job that goes on.
+            running.cancel().result()
+            raise
         courier.go()
         ended.result()
 
