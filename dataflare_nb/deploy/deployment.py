@@ -12,9 +12,10 @@ import msgspec
 import polars as pl
 
 from .. import dtypes
-from ..errors import BadOption, JobStopped, WrongType, listing, located
+from ..errors import BadOption, JobStopped, WrongType, listing, located, user_line
 from ..graph import Graph, fingerprint, node
 from ..runtime.plan import plan
+from ..signature import public
 from . import display, support
 from .bundle import Bundle
 from .comparison import Comparison
@@ -26,6 +27,7 @@ from .render import Deployer
 from .target import Flink
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What `Stream.deploy` returns. As the last line of a cell it shows itself."""
@@ -103,12 +105,18 @@ class Deployment:
         The input is `frame` in place of the source, or what the stream itself reads.
         """
         assert self.collect is not None
+        if frame is not None and not isinstance(frame, pl.DataFrame):
+            raise WrongType(f"compare at {user_line()}: frame is {type(frame).__name__}; it is a pl.DataFrame")
         graph = self.graph if frame is None else _reading(self.graph, frame)
         (head,) = self.heads
         if isinstance(graph.nodes[node.split_ref(head)[0]], node.Write):
             # What comes before a sink can be looked at.
             (head,) = graph.nodes[head].inputs
         graph = graph.upstream([head])
+        if not graph.edge(head).bounded:
+            raise BadOption(
+                f"compare at {user_line()} needs input that ends; give it rows: compare(frame), or bound the source"
+            )
         cluster = self._local()
         with tempfile.TemporaryDirectory(prefix="dataflare-compare-") as folder:
             bundle = Deployer(self.target).render(graph, [head])

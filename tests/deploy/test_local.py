@@ -75,5 +75,14 @@ def test_a_port_that_is_taken_is_told() -> None:
 @pytest.mark.parametrize("options", [{"task_managers": 0}, {"slots": 65}, {"task_managers": True}, {"port": 0}])
 def test_numbers_that_no_cluster_has_are_refused(options: dict[str, int]) -> None:
     (name,) = options
-    with pytest.raises(BadOption, match=name):
+    with pytest.raises(BadOption, match=rf"Flink\.local at test_local\.py, line \d+: {name}: "):
         flare.Flink.local(**options)  # type: ignore[arg-type]
+
+
+def test_all_that_is_wrong_with_a_cluster_is_told_at_once() -> None:
+    with pytest.raises(BadOption) as caught:
+        flare.Flink.local(task_managers=0, slots="2", environment={"A": "b"}, taskmanager={"cpu": 2}, restart="no")  # type: ignore[arg-type]
+    told = str(caught.value)
+    assert "Did you mean `task_manager`?" in told
+    for option in ("task_managers: 0", "slots: '2'", "environment: {'A': 'b'} is not a folder", "restart: "):
+        assert option in told

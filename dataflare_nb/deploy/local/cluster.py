@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import Any
 
 from ...errors import BadOption, DataflareError, JobError, JobStopped, shown, user_line
+from .. import fields as read
 from ..configuration import NETWORK, WORKERS, restart
 from ..target import Flink, Restart
-from .environment import Environment, environment, require_room
+from .environment import Environment, environment, link_package, require_room
 
 _PATIENCE = 120.0
 _MOST = 64
@@ -54,11 +55,10 @@ class LocalCluster:
         environment_folder: str | os.PathLike[str] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value in (("task_managers", task_managers), ("slots", slots)):
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
-                raise BadOption(f"Flink.local at {user_line()}: {name}={shown(value)}; between 1 and {_MOST}")
-        if port is not None:
-            _require_free(port)
+        own = {"task_managers": task_managers, "slots": slots, "port": port, "environment": environment_folder}
+        _, wrong = read.read_all({**own, **(options or {})}, {**Flink.READERS, **_READERS})
+        if wrong:
+            raise BadOption(f"Flink.local at {user_line()}: {read.told(wrong)}")
         quick = {"restart": Restart(strategy="fixed-delay", attempts=20, delay="1s"), "checkpoint_interval": "1s"}
         parallelism = task_managers * slots
         groups = {"max_parallelism": 1 << (16 * parallelism - 1).bit_length()}
@@ -98,6 +98,8 @@ class LocalCluster:
         """Return the environment variables of the cluster's processes and of its client."""
         return {
             **self.environment.variables(),
+            # The environment may be shared with a process that has this package from elsewhere.
+            "PYTHONPATH": str(self.folder / "lib"),
             "FLINK_CONF_DIR": str(self.folder / "conf"),
             "FLINK_LOG_DIR": str(self.folder / "log"),
         }
@@ -264,8 +266,9 @@ class LocalCluster:
     def _configure(self, rpc: int, blob: int) -> None:
         import yaml
 
-        for name in ("conf", "log", "tmp", "checkpoints", "savepoints"):
+        for name in ("conf", "lib", "log", "tmp", "checkpoints", "savepoints"):
             (self.folder / name).mkdir()
+        link_package(self.folder / "lib")
         theirs = self.environment.flink_home / "conf"
         for path in theirs.glob("*.properties"):
             shutil.copy(path, self.folder / "conf")
@@ -323,17 +326,30 @@ def _own_folder() -> Path:
         ) from None
 
 
-def _require_free(port: int) -> None:
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port < 1 << 16:
-        raise BadOption(f"Flink.local at {user_line()}: port={shown(port)}; between 1 and 65535")
+def _free_port(value: Any) -> int:
+    port = int(read.whole(1, (1 << 16) - 1)(value))
     with socket.socket() as asked:
         asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             asked.bind(("127.0.0.1", port))
         except OSError as error:
-            raise BadOption(
-                f"Flink.local at {user_line()}: port {port} cannot be had ({error.strerror}); leave it out"
-            ) from None
+            raise read.Wrong(f"{port} cannot be had ({error.strerror}); leave it out") from None
+    return port
+
+
+def _folder(value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise read.Wrong(f"{shown(value)} is not a folder, that of the environment of apache-flink")
+    return Path(value)
+
+
+_READERS: Mapping[str, read.Read] = {
+    "task_managers": read.whole(1, _MOST),
+    "slots": read.whole(1, _MOST),
+    "port": read.optional(_free_port),
+    "environment": read.optional(_folder),
+}
+"""Options of a local cluster beside those of Flink, or in their place."""
 
 
 def _free_ports(count: int) -> list[int]:

@@ -92,7 +92,6 @@ def environment(folder: Path | None = None) -> Environment:
             _require_own(place)
             require_room(place.parent, _ROOM)
             _make(place)
-        _link(made)
         return made
 
 
@@ -170,9 +169,9 @@ def _step(number: int, what: str, command: Sequence[str]) -> None:
         raise DataflareError(f"the environment for Flink could not be made; step {number} said:\n{said}")
 
 
-def _link(made: Environment) -> None:
-    """Let the environment import this package, and nothing else that stands beside it."""
-    link = made.packages / _PACKAGE.name
+def link_package(packages: Path) -> None:
+    """Let a folder of packages have this one, and nothing else that stands beside it."""
+    link = packages / _PACKAGE.name
     if link.is_symlink() and link.resolve() == _PACKAGE:
         return
     if link.is_symlink():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_CAUSE = re.compile(r"^\s*(?:Caused by: )?([\w.]*(?:Error|Exception|StageFailed|MalformedRow): .*)$", re.MULTILINE)
+_CAUSE = re.compile(r"^\s*(?:Caused by: )?((?:[\w.]*(?:Error|Exception)|dataflare_nb\.[\w.]+): .*)$", re.MULTILINE)
 _JAVAS = re.compile(r"^(?:java|org)\.[\w.$]+: ")
 
 

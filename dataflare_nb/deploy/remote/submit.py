@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +13,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ...errors import BadOption
+from ...errors import BadOption, GraphFormat, WrongType, shown
 from ...graph import Graph
+from ..bundle import RUN
 from ..configuration import WORKERS
-from ..local.environment import Environment, environment
+from ..local.environment import Environment, environment, link_package
 from ..target import Flink
 from .job import ClusterJob
 from .rest import Rest
@@ -43,24 +45,36 @@ class Client:
         parallelism: int | None,
     ) -> ClusterJob:
         """Submit a bundle, and return its job at once. `own` is a new folder for what comes of it."""
-        told = msgspec.json.decode((folder / "job.json").read_bytes())
+        told = _job_of(folder)
+        if after is not None and not isinstance(after, ClusterJob):
+            raise WrongType(f"after={shown(after)}; it is a job that .submit() has returned")
         if after is not None and (after.savepoint is None or after.results is None):
             raise BadOption(f"job {after.name} was not stopped with a savepoint; .stop_with_savepoint() does")
-        if parallelism is not None and not 1 <= parallelism <= told["partitions"]:
-            raise BadOption(f"parallelism={parallelism}; between 1 and {told['partitions']} in this bundle")
+        fits = isinstance(parallelism, int) and not isinstance(parallelism, bool)
+        if parallelism is not None and not (fits and 1 <= parallelism <= told["partitions"]):
+            raise BadOption(f"parallelism={shown(parallelism)}; between 1 and {told['partitions']} in this bundle")
         sketch = Sketch.of_graph(str(told["name"]), graph, target)
+        # Another bundle may take the place of this one, and a job that fails is started again from what it began with.
+        bundle = shutil.copytree(folder, own / "bundle", ignore=shutil.ignore_patterns(f"{RUN}*"))
         results = own / "results" if after is None or after.results is None else after.results
         command = [
             *(str(self.environment.flink_home / "bin" / "flink"), "run"),
             *(("-s", after.savepoint) if after is not None and after.savepoint is not None else ()),
             *("-pyexec", self.python, "-pyclientexec", str(self.environment.python)),
-            *("-py", str(folder / "job.py"), "--results", f"file://{results}"),
+            *("-py", str(bundle / "job.py"), "--results", f"file://{results}"),
             *(("--parallelism", str(parallelism)) if parallelism is not None else ()),
         ]
         log = own / "client.out"
         widest = max(parallelism if parallelism and each["keys"] else each["parallelism"] for each in told["vertices"])
         run = Run(self.start(command, log, widest), log, folder=folder, results=results, outputs=told["results"])
         return ClusterJob(rest, str(told["name"]), sketch, run=run, graph=graph)
+
+
+def _job_of(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(msgspec.json.decode((folder / "job.json").read_bytes()))
+    except (OSError, msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise GraphFormat(f"{folder} is no bundle that can be run ({error}); deploy() writes it anew") from None
 
 
 def check(url: str, headers: Mapping[str, str]) -> None:
@@ -91,9 +105,10 @@ def submit_to(
     check(url, headers or {})
     rest = Rest(url, headers=headers)
     env = environment()
+    link_package(env.packages)
     folder = folder.absolute()
     told = _configuration(rest.url, env)
-    own = Path(tempfile.mkdtemp(prefix=".run-", dir=folder))
+    own = Path(tempfile.mkdtemp(prefix=RUN, dir=folder))
     own.chmod(0o755)
     variables = _variables(env, _configured(own / "conf", told, env), headers or {})
 

@@ -1,0 +1,103 @@
+"""What a bundle is submitted with, by a client that only notes how it is called."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import dataflare_nb as flare
+from dataflare_nb.deploy import Deployment
+from dataflare_nb.deploy.local.environment import Environment
+from dataflare_nb.deploy.remote.causes import cause
+from dataflare_nb.deploy.remote.rest import Rest
+from dataflare_nb.deploy.remote.submit import Client
+from dataflare_nb.deploy.worker.loading import load
+from dataflare_nb.errors import BadOption, GraphFormat, WrongType
+
+from . import graphs
+
+
+class Submitter:
+    """Submits bundles; `calls` are the commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.calls: list[Sequence[str]] = []
+        self._folder = folder
+        (folder / "env" / "lib" / "python3.11" / "site-packages" / "pyflink").mkdir(parents=True)
+
+    def start(self, command: Sequence[str], log: Path, slots: int) -> subprocess.Popen[bytes]:
+        self.calls.append(command)
+        log.touch()
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        return ended
+
+    def submit(self, made: Deployment, **how: Any) -> Path:
+        """Submit, and return the file that is run."""
+        own = Path(tempfile.mkdtemp(dir=self._folder))
+        client = Client(Environment(self._folder / "env", self._folder), "python", self.start)
+        told = {"after": None, "parallelism": None, **how}
+        job = client.submit(Rest("http://127.0.0.1:9"), made.folder, made.graph, made.target, own, **told)
+        job.detach()
+        command = self.calls[-1]
+        return Path(command[command.index("-py") + 1])
+
+
+def test_a_job_runs_from_a_copy_when_another_bundle_takes_the_place(tmp_path: Path) -> None:
+    submitter = Submitter(tmp_path)
+    began = submitter.submit(graphs.hourly().deploy(flare.Flink(), out=tmp_path / "x"))
+    later = submitter.submit(graphs.hourly().select("flights").named("few").deploy(flare.Flink(), out=tmp_path / "x"))
+    assert "few" not in load(began.parent).stages
+    assert "few" in load(later.parent).stages
+
+
+@pytest.mark.parametrize("parallelism", [0, 3.5, "2", True, 1 << 20])
+def test_a_parallelism_that_a_bundle_has_not_is_refused(parallelism: Any, tmp_path: Path) -> None:
+    made = graphs.hourly().deploy(flare.Flink(), out=tmp_path / "x")
+    with pytest.raises((BadOption, WrongType), match="parallelism="):
+        Submitter(tmp_path).submit(made, parallelism=parallelism)
+
+
+def test_what_is_no_bundle_or_no_job_is_refused(tmp_path: Path) -> None:
+    submitter = Submitter(tmp_path)
+    made = graphs.hourly().deploy(flare.Flink(), out=tmp_path / "x")
+    with pytest.raises(WrongType, match="a job that"):
+        submitter.submit(made, after="yesterday")
+    for content in (b"{", b"3"):
+        (made.folder / "job.json").write_bytes(content)
+        with pytest.raises(GraphFormat, match="is no bundle that can be run"):
+            submitter.submit(made)
+    (made.folder / "job.json").unlink()
+    with pytest.raises(GraphFormat, match="No such file"):
+        submitter.submit(made)
+    assert not submitter.calls
+
+
+def test_only_frames_and_input_that_ends_can_be_compared(tmp_path: Path) -> None:
+    live = flare.rate(10).deploy(flare.Flink(), out=tmp_path / "x")
+    with pytest.raises(BadOption, match=r"compare at test_submit\.py, line \d+ needs input that ends"):
+        live.compare()
+    with pytest.raises(WrongType, match="frame is LazyFrame"):
+        live.compare(pl.LazyFrame({"a": [1]}))  # type: ignore[arg-type]
+    with pytest.raises((BadOption, WrongType), match="parallelism="):
+        live.submit(parallelism="2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Traceback\n  File\ndataflare_nb.errors.GraphFormat: job.json is changed\n\norg.apache.flink.client.program."
+        "ProgramAbortException: java.lang.RuntimeException: Python process exits with code: 1\n"
+        "Caused by: java.lang.RuntimeException: Python process exits with code: 1\n",
+        "RuntimeError: Error received from SDK harness: Trace\ndataflare_nb.errors.StageFailed: job.json is changed\n",
+        "ValueError: job.json is changed",
+    ],
+)
+def test_the_cause_is_what_python_said(said: str) -> None:
+    assert cause(said).partition(": ")[2] == "job.json is changed"
