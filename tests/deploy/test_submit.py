@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import dataflare_nb as flare
 from dataflare_nb.deploy import Deployment
 from dataflare_nb.deploy.local.environment import Environment
 from dataflare_nb.deploy.remote.causes import cause
+from dataflare_nb.deploy.remote.job import ClusterJob
 from dataflare_nb.deploy.remote.rest import Rest
+from dataflare_nb.deploy.remote.run import Run
+from dataflare_nb.deploy.remote.sketch import Sketch
 from dataflare_nb.deploy.remote.submit import Client
 from dataflare_nb.deploy.worker.loading import load
-from dataflare_nb.errors import BadOption, GraphFormat, WrongType
+from dataflare_nb.errors import BadOption, ClusterError, GraphFormat, JobStopped, WrongType
 
 from . import graphs
 
@@ -77,6 +81,39 @@ def test_what_is_no_bundle_or_no_job_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GraphFormat, match="No such file"):
         submitter.submit(made)
     assert not submitter.calls
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A run whose client waits for a cluster that is gone."""
+    client = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "client.out").touch()
+    yield Run(
+        client,
+        tmp_path / "own" / "client.out",
+        folder=tmp_path,
+        results=tmp_path / "own" / "results",
+        outputs=["hourly"],
+        lost=lambda: "its JobManager was killed",
+    )
+    client.kill()
+    client.wait()
+
+
+def test_a_job_of_a_cluster_that_is_gone_has_failed_at_once(run: Run, within) -> None:  # type: ignore[no-untyped-def]
+    graph = graphs.hourly().graph
+    job = ClusterJob(Rest("http://127.0.0.1:9"), "hourly", Sketch.of_graph("hourly", graph), id="0" * 32, run=run)
+    with within(10), pytest.raises(ClusterError, match="job hourly ended with its cluster: its JobManager was killed"):
+        job.wait(60)
+    assert job.status == "failed"
+    assert run.ended(), "its client goes on"
+    with pytest.raises(ClusterError, match="its JobManager was killed"):
+        job.result()
+    shutil.rmtree(run.results.parent)
+    with pytest.raises(JobStopped, match="the rows of job hourly went with its cluster, which is closed"):
+        job.result()
+    assert job.status == "failed"
 
 
 def test_only_frames_and_input_that_ends_can_be_compared(tmp_path: Path) -> None:

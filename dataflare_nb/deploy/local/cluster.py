@@ -117,13 +117,28 @@ class LocalCluster:
         with urllib.request.urlopen(asked, timeout=timeout) as answer:
             return json.loads(answer.read() or b"null")
 
+    def lost(self) -> str:
+        """Say why the cluster runs no job any more; nothing while it does."""
+        manager = self._processes.get("jobmanager")
+        if manager is None:
+            return "it is closed; flare.Flink.local() starts another"
+        code = manager.poll()
+        if code is None:
+            return ""
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"its JobManager {how}; flare.Flink.local() starts another"
+
+    def require_alive(self) -> None:
+        """Raise JobStopped unless the cluster can run a job."""
+        if why := self.lost():
+            raise JobStopped(f"the cluster is gone: {why}")
+
     def run_client(self, command: Sequence[str], log: Path, slots: int) -> subprocess.Popen[bytes]:
         """Start a program that runs a job of so many slots, and ends with the cluster at the latest.
 
         Raises JobError if other jobs have the slots: two that wait for each other's would wait for ever.
         """
-        if not self._processes:
-            raise JobStopped("the cluster is closed; flare.Flink.local() starts another")
+        self.require_alive()
         self._clients = {client: held for client, held in self._clients.items() if client.poll() is None}
         every = self.task_managers * self.target.slots
         free = every - sum(self._clients.values())
@@ -187,8 +202,10 @@ class LocalCluster:
         self.close()
 
     def __repr__(self) -> str:
+        if not self._processes:
+            return "<Flink cluster, closed>"
         state = f"{self.task_managers} TaskManagers of {self.target.slots} slots at {self.url}"
-        return f"<Flink cluster, {state if self._processes else 'closed'}>"
+        return f"<Flink cluster, {self.lost() or state}>"
 
     def _start(self) -> None:
         self._run("jobmanager", "jobmanager.sh")

@@ -27,6 +27,7 @@ def submitted(
 
     `after` is a run that was stopped with a savepoint, and is gone on with, at another parallelism if that is said.
     """
-    client = Client(cluster.environment, str(cluster.environment.python), cluster.run_client)
+    client = Client(cluster.environment, str(cluster.environment.python), cluster.run_client, cluster.lost)
+    cluster.require_alive()
     own = Path(tempfile.mkdtemp(prefix="run-", dir=cluster.folder / "tmp"))
     return client.submit(Rest(cluster.url), folder, graph, cluster.target, own, after=after, parallelism=parallelism)

@@ -174,7 +174,7 @@ class ClusterJob:
         were attached to what workers tell, some seconds late.
         """
         if self._run is not None and self.status == FINISHED:
-            return self._run.ledger()
+            return self._run.ledger(self.name)
         return tables.counts(self._sketch, self._looked())
 
     def checkpoints(self) -> pl.DataFrame:
@@ -190,14 +190,20 @@ class ClusterJob:
         return lines(self.read())
 
     def result(self, output: str | None = None) -> pl.DataFrame:
-        """Return the rows of an output that ends in no sink, after the end."""
+        """Return the rows of an output that ends in no sink, after the end: of a job that failed, those it left.
+
+        Raises what the job failed with if it left none.
+        """
         if self._run is None:
             raise BadOption(f"job {self.name} was not started here, so its rows are elsewhere; look at what it writes")
         if self.running:
             self.wait()
         if self.savepoint is not None:
             raise JobStopped(f"job {self.name} was stopped before its end; .submit(after=job) goes on with it")
-        return self._run.result(self.name, self.graph, output)
+        rows = self._run.result(self.name, self.graph, output)
+        if rows.is_empty() and self._error is not None:
+            raise self._error
+        return rows
 
     # Steering
 
@@ -416,11 +422,11 @@ class ClusterJob:
     def _run_has_ended(self, look: Look | None) -> None:
         assert self._run is not None
         if self._run.ok():
-            if look is None or look.status != "running":
+            if look is None or look.status != "running" or self._gone() is not None:
                 self._end(FINISHED, "finished")
             # Else the cluster is a little behind.
         else:
-            self._fail(JobError(f"job {self.name} failed on the cluster: {self._run.cause()}"))
+            self._fail(self._gone() or JobError(f"job {self.name} failed on the cluster: {self._run.cause()}"))
 
     def _tell(self, before: Look | None, now: Look) -> None:
         """Write into the log what has changed."""
@@ -468,11 +474,20 @@ class ClusterJob:
             self._run_has_ended(self._look)
             if self._outcome is not None:
                 return
+        if self._run is not None and (gone := self._gone()) is not None:
+            self._run.end(patience=0.0)
+            self._fail(gone)
+            return
         if self._silent_since is None:
             self._silent_since = time.monotonic()
             self._journal.say(WARNING, told(error))
         says = f"{told(error)}; it is asked again every {_AGAIN:.0f} s"
         self._reading = replace(self._reading, status=DISCONNECTED, says=says)
+
+    def _gone(self) -> ClusterError | None:
+        """Return the error of a cluster of this machine that is there no more."""
+        why = self._run.lost() if self._run is not None else ""
+        return ClusterError(f"job {self.name} ended with its cluster: {why}") if why else None
 
     def _silent_for(self) -> float:
         since = self._silent_since

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 
-from ...errors import BadOption, listing
+from ...errors import BadOption, JobStopped, listing
 from ...graph import Graph
 from ..worker.delivery import committed, ledger
 from .causes import cause
@@ -24,9 +24,18 @@ class Run:
     """One run. `results` is the folder of committed rows, `outputs` are those of the job that end in no sink."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], log: Path, *, folder: Path, results: Path, outputs: Sequence[str]
+        self,
+        process: subprocess.Popen[bytes],
+        log: Path,
+        *,
+        folder: Path,
+        results: Path,
+        outputs: Sequence[str],
+        lost: Callable[[], str] = str,
     ) -> None:
         self.process = process
+        self.lost = lost
+        """Says why the cluster will never answer again; nothing while it may."""
         self.folder = folder
         self.results = results
         self._log = log
@@ -65,18 +74,28 @@ class Run:
             (output,) = self._outputs
         if output is None or output not in self._outputs:
             raise BadOption(f"job {name} has no output {output!r}; it has {listing(self._outputs)}")
+        self._require_rows(name)
         frames = [rows for _, rows in committed(self.results, [output])]
         if frames:
             return pl.concat(frames)
         return pl.DataFrame(schema=graph.edge(output).schema if graph is not None else None)
 
-    def ledger(self) -> pl.DataFrame:
+    def ledger(self, name: str) -> pl.DataFrame:
         """Return what each stage has counted, from its beginning to its end."""
+        self._require_rows(name)
         return ledger(self.results)
 
     def forget(self) -> None:
         """Take away the rows."""
         shutil.rmtree(self.results, ignore_errors=True)
 
+    def _require_rows(self, name: str) -> None:
+        if not self._log.parent.exists():
+            raise JobStopped(f"the rows of job {name} went with its cluster, which is closed; take them before")
+
     def _said(self) -> str:
-        return self._log.read_text(errors="replace")
+        try:
+            return self._log.read_text(errors="replace")
+        except FileNotFoundError:
+            # The folder of a cluster that is closed.
+            return ""

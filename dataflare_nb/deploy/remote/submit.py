@@ -32,6 +32,7 @@ class Client:
     environment: Environment
     python: str
     start: Callable[[Sequence[str], Path, int], subprocess.Popen[bytes]]
+    lost: Callable[[], str] = str
 
     def submit(
         self,
@@ -66,7 +67,14 @@ class Client:
         ]
         log = own / "client.out"
         widest = max(parallelism if parallelism and each["keys"] else each["parallelism"] for each in told["vertices"])
-        run = Run(self.start(command, log, widest), log, folder=folder, results=results, outputs=told["results"])
+        run = Run(
+            self.start(command, log, widest),
+            log,
+            folder=folder,
+            results=results,
+            outputs=told["results"],
+            lost=self.lost,
+        )
         return ClusterJob(rest, str(told["name"]), sketch, run=run, graph=graph)
 
 

@@ -58,11 +58,18 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
                 time.sleep(loaded.job.checkpoint_interval / 2_000)
                 courier.go()
         except BaseException:
-            # Nobody would hand over the rows of a job that goes on.
-            running.cancel().result()
+            # Nobody would hand over the rows of a job that goes on. On Kubernetes its cluster is started again with it.
+            if not _of_its_own_cluster(environment):
+                running.cancel().result()
             raise
         courier.go()
         ended.result()
+
+
+def _of_its_own_cluster(environment: StreamExecutionEnvironment) -> bool:
+    """Tell whether this runs in the JobManager of a cluster that is there for this job alone."""
+    told = Configuration(j_configuration=environment._j_stream_execution_environment.getConfiguration())
+    return str(told.get_string("execution.target", "")) == "embedded"
 
 
 def build(loaded: Loaded, results: str, parallelism: int | None = None) -> StreamExecutionEnvironment:
