@@ -339,13 +339,19 @@ def test_what_is_asked_of_the_cluster_is_asked_in_its_words(flink: Flink, url: s
         job.stop_with_savepoint()
     assert job.running
     flink.failure = ""
-    assert job.stop_with_savepoint(drain=True) == "file:/savepoints/1"
+    with pytest.raises(BadOption, match="drain=True is for windows of Flink's own"):
+        job.stop_with_savepoint(drain=True)
+    assert job.stop_with_savepoint() == "file:/savepoints/1"
     assert job.status == "stopped"
     assert flink.told[0] == ("POST", f"/jobs/{jid}/checkpoints", {"checkpointType": "CONFIGURED"})
     assert flink.told[1][2] == {"cancel-job": False, "target-directory": "s3://bucket/x"}
-    assert flink.told[-1] == ("POST", f"/jobs/{jid}/stop", {"drain": True})
+    assert flink.told[-1] == ("POST", f"/jobs/{jid}/stop", {"drain": False})
     with pytest.raises(JobStopped, match="is stopped"):
         job.checkpoint()
+    flink.config = {}
+    theirs = flare.attach(url, job=flink.add("theirs"))
+    assert theirs.stop_with_savepoint(drain=True) == "file:/savepoints/1"
+    assert flink.told[-1][2] == {"drain": True}
     other = flare.attach(url, job=flink.add("other"), graph=hourly())
     other.cancel()
     other.cancel()

@@ -116,6 +116,56 @@ def test_a_job_of_a_cluster_that_is_gone_has_failed_at_once(run: Run, within) ->
     assert job.status == "failed"
 
 
+def test_a_run_goes_on_where_another_was_stopped_without_the_rows_of_a_third(tmp_path: Path) -> None:
+    (tmp_path / "own" / "results").mkdir(parents=True)
+    log = tmp_path / "own" / "client.out"
+
+    def run(client: str = "false", after: Run | None = None) -> Run:
+        made = Run(
+            subprocess.Popen(client.split(), start_new_session=True),
+            log,
+            folder=tmp_path,
+            results=tmp_path / "own" / "results",
+            outputs=["hourly"],
+            after=after,
+        )
+        if not client.startswith("sleep"):
+            made.process.wait()
+        return made
+
+    def parts() -> list[str]:
+        return sorted(each.name for each in (tmp_path / "own" / "results").iterdir())
+
+    first = run("true")
+    (first.results / "part-0").touch()
+    first.stopped()
+    first.rewind("x")
+    cancelled = run(after=first)
+    (first.results / "part-1").touch()
+    cancelled.stopped()
+    first.rewind("x")
+    assert parts() == ["part-0"]
+    with pytest.raises(BadOption, match="rows before its savepoint have been taken back"):
+        cancelled.rewind("x")
+    second = run("true", after=first)
+    (first.results / "part-2").touch()
+    with pytest.raises(BadOption, match="to its end"):
+        first.rewind("x")
+    second.stopped()
+    third = run(after=second)
+    (first.results / "part-3").touch()
+    (first.results / ".delivered-1").write_text("[]")
+    with pytest.raises(BadOption, match="which would be doubled"):
+        second.rewind("x")
+    third.stopped()
+    third.rewind("x")
+    assert parts() == [".delivered-1", "part-0", "part-2", "part-3"]
+    fourth = run("sleep 600", after=third)
+    with pytest.raises(BadOption, match="is being gone on with"):
+        third.rewind("x")
+    fourth.end(patience=0.0)
+
+
 def test_only_frames_and_input_that_ends_can_be_compared(tmp_path: Path) -> None:
     live = flare.rate(10).deploy(flare.Flink(), out=tmp_path / "x")
     with pytest.raises(BadOption, match=r"compare at test_submit\.py, line \d+ needs input that ends"):

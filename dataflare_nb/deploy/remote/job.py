@@ -44,7 +44,7 @@ _ABSENT = {
     "pause": "Flink cannot hold a job; job.stop_with_savepoint() ends it so that it can go on",
     "resume": "Flink cannot hold a job, so there is nothing to resume",
     "step": "the instances of a job on a cluster cannot be stepped together; use stream.run() in the notebook",
-    "drain": "job.stop_with_savepoint(drain=True) ends the job with its windows fired",
+    "drain": "job.stop_with_savepoint() keeps what windows hold for the run that goes on from it",
     "peek": "its rows are on the cluster and pass nobody here; look at what it writes, or at stream.run().peek()",
     "tap": "its rows are on the cluster and pass nobody here; look at what it writes",
     "explain_window": "its windows are in the state of the cluster; stream.run() in the notebook explains them",
@@ -258,10 +258,15 @@ class ClusterJob:
     def stop_with_savepoint(self, target: str | None = None, *, drain: bool = False, timeout: float = _PATIENCE) -> str:
         """Stop where a savepoint is taken, and return its place. `Deployment.submit(after=job)` goes on from there.
 
-        With `drain` its windows fire first, and it is not to go on. A job that cannot take a savepoint goes on, and
-        the error says why.
+        With `drain` the windows of Flink's own fire first, and the job is not to go on; ours fire as rows come. A job
+        that cannot take a savepoint goes on, and the error says why.
         """
         with located("stop_with_savepoint"):
+            if drain and self._sketch.ours:
+                raise BadOption(
+                    f"drain=True is for windows of Flink's own; those of job {self.name} fire as rows come, and what "
+                    "they hold is in the savepoint"
+                )
             self._until(lambda status: status not in (STARTING, *ENDED), timeout)
             body = {"drain": drain, **({"targetDirectory": target} if target is not None else {})}
             self._stopping = STOPPED
@@ -275,6 +280,7 @@ class ClusterJob:
             if self._run is not None:
                 # Whoever goes on has the same folder of results.
                 self._run.end(patience=timeout)
+                self._run.stopped()
         return self.savepoint
 
     def cancel(self, *, timeout: float = _PATIENCE) -> None:
@@ -547,6 +553,11 @@ class ClusterJob:
             time.sleep(0.1)
 
     # What tests and the loop of a cluster look at
+
+    @property
+    def submitted(self) -> Run | None:
+        """The run behind a job that was submitted here."""
+        return self._run
 
     @property
     def results(self) -> Path | None:

@@ -16,7 +16,7 @@ import polars as pl
 
 from ...errors import BadOption, JobStopped, listing
 from ...graph import Graph
-from ..worker.delivery import committed, ledger
+from ..worker.delivery import Mark, committed, ledger
 from .causes import cause
 
 
@@ -32,6 +32,7 @@ class Run:
         results: Path,
         outputs: Sequence[str],
         lost: Callable[[], str] = str,
+        after: Run | None = None,
     ) -> None:
         self.process = process
         self.lost = lost
@@ -40,6 +41,10 @@ class Run:
         self.results = results
         self._log = log
         self._outputs = list(outputs)
+        # Runs that went on from one another have one folder of results, and this list.
+        self._line: list[Run] = after._line if after is not None else []
+        self._line.append(self)
+        self._mark: Mark | None = None
 
     def job_id(self) -> str | None:
         """Return Flink's id of the job, once the client has told it."""
@@ -67,6 +72,34 @@ class Run:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def stopped(self) -> None:
+        """Remember what has been committed, now that the job has been stopped with a savepoint."""
+        self._mark = Mark.of(self.results)
+
+    def rewind(self, name: str) -> None:
+        """Take back the rows of runs that went on from this one, since one more does, which makes them again.
+
+        Raises BadOption if that cannot be: rows would be lost or doubled.
+        """
+        if self._mark is None and self.ended():
+            self.stopped()
+        if self not in self._line or self._mark is None:
+            raise BadOption(f"job {name} cannot be gone on with: rows before its savepoint have been taken back")
+        later = self._line[self._line.index(self) + 1 :]
+        if any(not each.ended() for each in later):
+            raise BadOption(f"job {name} is being gone on with; .stop() what runs from its savepoint before")
+        if any(each.ok() and each._mark is None for each in later):
+            raise BadOption(f"job {name} has been gone on with to its end; .submit() runs it anew")
+        now = Mark.of(self.results)
+        if now.journals != self._mark.journals:
+            raise BadOption(
+                f"job {name} cannot be gone on with once more: what went on from its savepoint has handed rows to its "
+                "sinks, which would be doubled"
+            )
+        for file in now.files - self._mark.files:
+            file.unlink()
+        del self._line[self._line.index(self) + 1 :]
 
     def result(self, name: str, graph: Graph | None, output: str | None) -> pl.DataFrame:
         """Return the rows of an output that ends in no sink."""

@@ -49,7 +49,7 @@ class Client:
         told = _job_of(folder)
         if after is not None and not isinstance(after, ClusterJob):
             raise WrongType(f"after={shown(after)}; it is a job that .submit() has returned")
-        if after is not None and (after.savepoint is None or after.results is None):
+        if after is not None and (after.savepoint is None or after.submitted is None):
             raise BadOption(f"job {after.name} was not stopped with a savepoint; .stop_with_savepoint() does")
         fits = isinstance(parallelism, int) and not isinstance(parallelism, bool)
         if parallelism is not None and not (fits and 1 <= parallelism <= told["partitions"]):
@@ -57,7 +57,11 @@ class Client:
         sketch = Sketch.of_graph(str(told["name"]), graph, target)
         # Another bundle may take the place of this one, and a job that fails is started again from what it began with.
         bundle = shutil.copytree(folder, own / "bundle", ignore=shutil.ignore_patterns(f"{RUN}*"))
-        results = own / "results" if after is None or after.results is None else after.results
+        before = None
+        if after is not None and after.submitted is not None:
+            before = after.submitted
+            before.rewind(after.name)
+        results = own / "results" if before is None else before.results
         command = [
             *(str(self.environment.flink_home / "bin" / "flink"), "run"),
             *(("-s", after.savepoint) if after is not None and after.savepoint is not None else ()),
@@ -74,6 +78,7 @@ class Client:
             results=results,
             outputs=told["results"],
             lost=self.lost,
+            after=before,
         )
         return ClusterJob(rest, str(told["name"]), sketch, run=run, graph=graph)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from ...types import NEVER, Clock, EventTime, Json
 from . import codec
 from .ledger import LEDGER, sums
 from .loading import Loaded
+
+_JOURNAL = ".delivered-"
 
 
 def committed(results: Path, outputs: Sequence[str], run: str | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -33,9 +35,23 @@ def ledger(results: Path) -> pl.DataFrame:
     return sums(rows for _, rows in committed(results, [LEDGER]))
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a job had come: the files that Flink had committed, and what had been handed to the sinks."""
+
+    files: frozenset[Path]
+    journals: Mapping[Path, bytes]
+
+    @classmethod
+    def of(cls, results: Path) -> Mark:
+        """Return how far it is now."""
+        journals = {place: place.read_bytes() for place in results.glob(f"{_JOURNAL}*") if place.suffix != ".new"}
+        return cls(frozenset(_files(results)), journals)
+
+
 def check(loaded: Loaded, results: Path) -> None:
     """Raise what a sink raises when it is opened, before a job has run for it: that it holds other rows already."""
-    if any(results.glob(".delivered-*")):
+    if any(results.glob(f"{_JOURNAL}*")):
         return
     with ExitStack() as opened:
         for driver in _drivers(loaded, SystemClock(), restored=False).values():
@@ -104,7 +120,7 @@ class Delivery:
         self._loaded = loaded
         self._results = results
         self._run = run
-        self._place = results / f".delivered-{run}"
+        self._place = results / f"{_JOURNAL}{run}"
         self._clock = SystemClock()
         self._drivers: dict[str, SinkDriver] = {}
         self._journal = (
