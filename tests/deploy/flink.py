@@ -33,6 +33,7 @@ class Flink:
         self.elapsed = 60_000
         self.restarts = 0
         self.trace = ""
+        self.odd: dict[str, Any] = {}
 
     def add(self, name: str, state: str = "RUNNING", start: int = 1_000) -> str:
         jid = IDS[len(self.jobs)]
@@ -52,6 +53,8 @@ class Flink:
                 return {"flink-version": "2.3.0"}
             case ["GET", "jobmanager", "config"]:
                 return [{"key": "metrics.fetcher.update-interval", "value": "1000"}]
+            case ["GET", *_] if parts.path in self.odd:
+                return self.odd[parts.path]
             case ["GET", "jobs", "overview"]:
                 return {"jobs": self.jobs}
             case ["GET", "jobs", jid] if (job := self._job(jid)) is not None:

@@ -95,6 +95,9 @@ def test_what_there_is_instead_is_listed(flink: Flink, url: str) -> None:
         ("ftp://here", "http:// or https:// and a host"),
         ("http://", "http:// or https:// and a host"),
         ("http://here:abc", "a port that is none"),
+        ("http://[::1", "a host that is none"),
+        ("http://a..b:8081", "a host that is none"),
+        (f"http://{'a' * 300}:8081", "a host that is none"),
         ("", "an address such as"),
         ("http://no.such.host.invalid:8081", "no Flink answers at http://no.such.host.invalid:8081"),
     ],
@@ -114,6 +117,20 @@ def test_another_server_is_not_taken_for_flink(flink: Flink, url: str) -> None:
     flink.html = False
     with pytest.raises(ClusterError, match="refuses GET /config: Not found"):
         flare.attach(f"{url}/nowhere")
+
+
+@pytest.mark.parametrize("odd", [3, [], {"jobs": None}, {"jobs": [{}]}, {"jobs": [{"jid": "x", "start-time": 1}]}])
+def test_answers_of_another_form_are_those_of_no_flink(odd: object, flink: Flink, url: str) -> None:
+    flink.odd["/jobs/overview"] = odd
+    with pytest.raises(ClusterError, match="answers, but not as Flink does"):
+        flare.attach(url)
+    flink.odd.clear()
+    jid = flink.add("hourly")
+    job = flare.attach(url)
+    flink.odd[f"/jobs/{jid}"] = odd
+    assert job.status == "disconnected"
+    assert "not as Flink does" in job.read().says
+    job.detach()
 
 
 def test_a_header_or_a_name_and_password_open_the_door_and_are_not_told(flink: Flink, url: str) -> None:

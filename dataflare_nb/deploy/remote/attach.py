@@ -17,7 +17,7 @@ from .. import blobs
 from ..bundle import LOCK
 from .job import ClusterJob
 from .look import ENDED
-from .rest import Rest
+from .rest import Rest, understood
 from .sketch import KEY, Match, Sketch
 
 
@@ -57,10 +57,11 @@ def attach(
         rest = Rest(url, headers=headers, verify=verify, timeout=seconds, **paths)
         try:
             rest.check()
-            found = _found(rest, job)
-            told = rest.get(f"/jobs/{found['jid']}")
-            sketch = _sketch(rest, told, graph)
-            Match.of(sketch, told)
+            with understood(rest):
+                found = _found(rest, job)
+                told = rest.get(f"/jobs/{found['jid']}")
+                sketch = _sketch(rest, told, graph)
+                Match.of(sketch, told)
             known = graph if isinstance(graph, Graph) else None
             return ClusterJob(rest, str(told["name"]), sketch, id=str(found["jid"]), graph=known)
         except BaseException:

@@ -25,7 +25,7 @@ from . import tables
 from .causes import cause
 from .look import Look, Looker
 from .readings import Readings, unseen
-from .rest import Refused, Rest, Unreachable
+from .rest import Refused, Rest, Unreachable, understood
 from .run import Run
 from .sketch import Sketch
 
@@ -373,7 +373,8 @@ class ClusterJob:
             self._end(STOPPED, "stopped")
             return
         try:
-            self._look_again(begun)
+            with understood(self._rest):
+                self._look_again(begun)
         except Unreachable as error:
             self._silent(error)
         except ClusterError as error:

@@ -7,13 +7,13 @@ import http.client
 import json
 import ssl
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from ...errors import BadOption, ClusterError, shown
+from ...errors import BadOption, ClusterError, DataflareError, shown
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
@@ -174,7 +174,7 @@ class Rest:
     def _understood(self, method: str, path: str, status: int, headers: http.client.HTTPMessage, content: bytes) -> Any:
         try:
             told = json.loads(content) if content.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if status in (401, 403):
             raise Refused(
@@ -207,7 +207,11 @@ def _address(url: str) -> tuple[str, dict[str, str]]:
     told = url.strip()
     if "://" not in told:
         raise BadOption(f"url={told!r} does not say how to talk to it; 'http://{told}'?")
-    parts = urlsplit(told)
+    try:
+        parts = urlsplit(told)
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        raise BadOption(f"url={told!r} has a host that is none") from None
     try:
         port = parts.port
     except ValueError:
@@ -222,6 +226,20 @@ def _address(url: str) -> tuple[str, dict[str, str]]:
         signed_in["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     # Copied from a browser it ends in the place of Flink's own page.
     return where + quote(parts.path, safe="/%").rstrip("/"), signed_in
+
+
+@contextmanager
+def understood(rest: Rest) -> Iterator[None]:
+    """Raise ClusterError where an answer is JSON, but does not hold what those of Flink do."""
+    try:
+        yield
+    except DataflareError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ClusterError(
+            f"{rest.url} answers, but not as Flink does ({type(error).__name__}: {error}); "
+            "give the address of a JobManager"
+        ) from error
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
