@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
@@ -17,6 +18,8 @@ from .follow import FollowedFile
 from .options import Options, Resources, path_problems, schema_problems
 
 SEQUENCE = "sequence"
+_PACKED = 20
+"""How many times smaller a packed text may be, but for one that repeats itself without an end."""
 REJECTED = pl.Schema(
     {"file": pl.String(), "line": pl.Int64(), "column": pl.String(), "reason": pl.String(), "raw": pl.String()}
 )
@@ -148,6 +151,10 @@ class FileSource:
             return None
         counts = [self._rows.rows(file) for file in self._files]
         return None if None in counts else sum(count or 0 for count in counts)
+
+    def total_bytes(self) -> int:
+        """Return about how much there is to read, unpacked."""
+        return sum(os.path.getsize(file) * (_PACKED if file.endswith(".gz") else 1) for file in self._files)
 
     def splits(self) -> Sequence[str]:
         return [SEQUENCE] if self._options.splits == SEQUENCE else self._known()

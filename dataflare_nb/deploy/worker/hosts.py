@@ -18,12 +18,11 @@ from . import placement
 from .loading import Loaded, load
 from .outbox import Sent
 from .pipeline import Pipeline
+from .ticks import TURN
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.ROW([Types.INT(), BYTES])
 """A key and what is for it."""
-TURN = 0.05
-"""Seconds that a tick reads for: long enough to put much into a record, short enough not to keep a checkpoint."""
 
 
 def tag(vertex: int) -> OutputTag:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,22 +15,15 @@ from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
-from ...clock import SystemClock
-from ...graph import node
 from .. import configuration
 from ..remote.sketch import KEY, Sketch
 from . import delivery
-from .hosts import BYTES, RECORD, TURN, Hosted, Ticked, tag
+from .hosts import BYTES, RECORD, Hosted, Ticked, tag
 from .loading import Loaded, load
-from .pipeline import POLL_ROWS
+from .ticks import ticks
 
-_SPARE_TICKS = 64
-_ENDLESS = 1 << 62
-"""Ticks of live input."""
 _TICK_BYTES = 32_000
 """A tick about fills a buffer of Flink's, so that few wait before the sources, and a checkpoint for few of them."""
-_BYTES_OF_A_POLL = 1 << 20
-"""What a poll of a file may read at least; more ticks than polls cost next to nothing."""
 
 
 def main(folder: Path, arguments: Sequence[str]) -> None:
@@ -90,7 +82,7 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
     for number, vertex in enumerate(loaded.job.vertices):
         first = loaded.stages[vertex.stages[0]]
         if first.source is not None:
-            last = _ticks(loaded, vertex.stages) - 1
+            last = ticks(loaded, vertex.stages) - 1
             arriving, function = _ticker(environment, last), Ticked(str(loaded.folder), number, last)
         else:
             head, *others = sent[number]
@@ -116,8 +108,8 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
 
 def _ticker(environment: StreamExecutionEnvironment, last: int) -> DataStream:
     source = NumberSequenceSource(0, last)
-    ticks = environment.from_source(source, WatermarkStrategy.no_watermarks(), "ticks").uid("ticks")
-    return ticks.map(_tick, RECORD).uid("ticks-as-records")
+    numbers = environment.from_source(source, WatermarkStrategy.no_watermarks(), "ticks").uid("ticks")
+    return numbers.map(_tick, RECORD).uid("ticks-as-records")
 
 
 def _tick(number: Any) -> Any:
@@ -153,38 +145,4 @@ def _reads(loaded: Loaded, later: int, number: int) -> bool:
         loaded.vertex_of[sender] == number
         for stage in loaded.job.vertices[later].stages
         for sender, _ in loaded.stages[stage].inputs
-    )
-
-
-def _ticks(loaded: Loaded, stages: Sequence[str]) -> int:
-    """Return how many polls will do, and no more than a few too many; what is left over is read by the last.
-
-    Live input gets ticks without end.
-    """
-    if not loaded.plan.bounded:
-        return _ENDLESS
-    ticks = _SPARE_TICKS
-    for stage in (loaded.stages[name] for name in stages):
-        if stage.source is None:
-            continue
-        source = stage.source(SystemClock())
-        rows = source.total_rows()
-        of_a_poll = min(POLL_ROWS, stage.quantum or POLL_ROWS)
-        ticks += 4 * len(source.splits())
-        ticks += math.ceil(rows / of_a_poll) if rows is not None else _size(stage) // _BYTES_OF_A_POLL
-        read = stage.nodes[-1]
-        if isinstance(read, node.Read) and read.source == "rate" and rows is not None:
-            # Each tick waits about so long for rows.
-            ticks += math.ceil(rows / float(read.options["rows_per_second"]) / TURN)
-    return ticks
-
-
-def _size(stage: Any) -> int:
-    path = stage.nodes[-1].options.get("path", [])
-    found = [Path(each) for each in ([path] if isinstance(path, str) else path)]
-    return sum(
-        file.stat().st_size
-        for each in found
-        for file in (each.rglob("*") if each.is_dir() else [each])
-        if file.is_file()
     )
