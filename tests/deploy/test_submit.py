@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from dataflare_nb.deploy.remote.rest import Rest
 from dataflare_nb.deploy.remote.run import Run
 from dataflare_nb.deploy.remote.sketch import Sketch
 from dataflare_nb.deploy.remote.submit import Client
+from dataflare_nb.deploy.worker import codec
 from dataflare_nb.deploy.worker.loading import load
 from dataflare_nb.errors import BadOption, ClusterError, GraphFormat, JobStopped, WrongType
 
@@ -114,6 +116,21 @@ def test_a_job_of_a_cluster_that_is_gone_has_failed_at_once(run: Run, within) ->
     with pytest.raises(JobStopped, match="the rows of job hourly went with its cluster, which is closed"):
         job.result()
     assert job.status == "failed"
+
+
+def test_rows_of_live_input_are_those_committed_so_far(run: Run, tmp_path: Path) -> None:
+    graph = graphs.hourly().graph
+    run.bounded = False
+    job = ClusterJob(Rest("http://127.0.0.1:9"), "hourly", Sketch.of_graph("hourly", graph), id="0" * 32, run=run)
+    assert not job.bounded
+    rows = graphs.hourly().collect()
+    line = f"run hourly {base64.b64encode(codec.to_ipc(rows)).decode()}\n"
+    for number in range(2):
+        run.results.mkdir(exist_ok=True)
+        (run.results / f"part-{number}").write_text(line)
+        assert job.result().equals(pl.concat([rows] * (number + 1)))
+    job.savepoint = "file:/savepoints/1"
+    assert job.result().height == 2 * rows.height
 
 
 def test_a_run_goes_on_where_another_was_stopped_without_the_rows_of_a_third(tmp_path: Path) -> None:

@@ -118,8 +118,8 @@ class ClusterJob:
 
     @property
     def bounded(self) -> bool:
-        """Whether it is known to end by itself: what is submitted from here does."""
-        return self._run is not None
+        """Whether it is known to end by itself: what is submitted from here does, unless its input is live."""
+        return self._run is not None and self._run.bounded
 
     @property
     def error(self) -> BaseException | None:
@@ -192,13 +192,13 @@ class ClusterJob:
     def result(self, output: str | None = None) -> pl.DataFrame:
         """Return the rows of an output that ends in no sink, after the end: of a job that failed, those it left.
 
-        Raises what the job failed with if it left none.
+        Of live input they are those committed so far. Raises what the job failed with if it left none.
         """
         if self._run is None:
             raise BadOption(f"job {self.name} was not started here, so its rows are elsewhere; look at what it writes")
-        if self.running:
+        if self.bounded and self.running:
             self.wait()
-        if self.savepoint is not None:
+        if self.bounded and self.savepoint is not None:
             raise JobStopped(f"job {self.name} was stopped before its end; .submit(after=job) goes on with it")
         rows = self._run.result(self.name, self.graph, output)
         if rows.is_empty() and self._error is not None:

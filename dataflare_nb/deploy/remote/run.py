@@ -33,12 +33,15 @@ class Run:
         outputs: Sequence[str],
         lost: Callable[[], str] = str,
         after: Run | None = None,
+        bounded: bool = True,
     ) -> None:
         self.process = process
         self.lost = lost
         """Says why the cluster will never answer again; nothing while it may."""
         self.folder = folder
         self.results = results
+        self.bounded = bounded
+        """Whether its input ends."""
         self._log = log
         self._outputs = list(outputs)
         # Runs that went on from one another have one folder of results, and this list.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ...errors import BadOption, GraphFormat, WrongType, shown
-from ...graph import Graph
+from ...graph import Graph, node
 from ..bundle import RUN
 from ..configuration import WORKERS
 from ..local.environment import Environment, environment, link_package
@@ -79,6 +79,7 @@ class Client:
             outputs=told["results"],
             lost=self.lost,
             after=before,
+            bounded=all(item.bounded for item in graph if isinstance(item, node.Read)),
         )
         return ClusterJob(rest, str(told["name"]), sketch, run=run, graph=graph)
 

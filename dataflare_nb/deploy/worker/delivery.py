@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,11 @@ _JOURNAL = ".delivered-"
 def committed(results: Path, outputs: Sequence[str], run: str | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
     """Return the rows of outputs, frame by frame. What a crash left behind has a name that begins with a dot."""
     for file in _files(results):
-        for line in _lines(file):
-            if line.output in outputs and run in (None, line.run):
-                yield line.output, line.rows()
+        # What held rows of sinks alone may be handed over and taken away meanwhile.
+        with suppress(FileNotFoundError):
+            for line in _lines(file):
+                if line.output in outputs and run in (None, line.run):
+                    yield line.output, line.rows()
 
 
 def ledger(results: Path) -> pl.DataFrame:
@@ -210,12 +212,12 @@ def _files(results: Path) -> list[Path]:
 
     One sink writes one after the other. Of their names only the number at the end has an order, until it starts anew.
     """
-    found = [
-        file
-        for file in results.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(results).parts)
-    ]
-    return sorted(found, key=lambda file: (file.stat().st_mtime_ns, len(file.name), str(file)))
+    found: list[tuple[int, int, str, Path]] = []
+    for file in results.rglob("*"):
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(results).parts):
+            with suppress(FileNotFoundError):
+                found.append((file.stat().st_mtime_ns, len(file.name), str(file), file))
+    return [file for *_, file in sorted(found)]
 
 
 def _lines(file: Path) -> Iterator[_Line]:
