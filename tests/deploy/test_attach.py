@@ -320,9 +320,14 @@ def test_a_job_that_the_cluster_has_forgotten_has_failed_with_the_reason(flink: 
     flink.add("hourly")
     job = flare.attach(url)
     assert job.running
+    flink.restarts = 1
+    flink.trace = "java.io.IOException: No space left on device\n"
+    _until(lambda: "starts the job again" in job.log()["text"].to_list()[-1])
     flink.jobs.clear()
     _until(lambda: job.status == "failed")
-    with pytest.raises(ClusterError, match=r"knows no job .* any more"):
+    with pytest.raises(
+        ClusterError, match=r"knows no job .* any more; .*; before, .* failed with No space left on device"
+    ):
         job.wait(5)
 
 

@@ -87,6 +87,7 @@ class ClusterJob:
         self._next = 0.0
         self._silent_since: float | None = None
         self._error: BaseException | None = None
+        self._failed_before = ""
         self._stopping = ""
         self.savepoint: str | None = None
         """Where the state is, once the job has been stopped with it."""
@@ -382,7 +383,7 @@ class ClusterJob:
                 self._fail(
                     ClusterError(
                         f"{self.url} knows no job {self._id} any more; its JobManager was started anew without high "
-                        "availability, or has forgotten jobs that ended long ago"
+                        f"availability, or has forgotten jobs that ended long ago{self._failed_before}"
                     )
                 )
             else:
@@ -442,7 +443,9 @@ class ClusterJob:
             say(INFO, f"attached: {now.status}, {now.instances[1]} instances, {now.checkpoints.completed} checkpoints")
             return
         if now.restarts > before.restarts:
-            say(ERROR, f"Flink starts the job again: {self._why()}")
+            why = self._why()
+            self._failed_before = f"; before, the job failed with {why}"
+            say(ERROR, f"Flink starts the job again: {why}")
             if self._looker is not None:
                 self._looker.forget()
         elif now.status != before.status and now.status not in ENDED:
