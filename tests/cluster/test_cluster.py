@@ -63,6 +63,9 @@ def test_many_graphs_in_one_job_give_the_rows_of_the_local_engine(cluster: Local
         same(found, stream.collect())
     same(pl.read_parquet(out), rows.collect())
     assert not list(out.rglob(".*"))
+    vertices = cluster.get(f"/jobs/{job.id}")["vertices"]
+    assert {each["maxParallelism"] for each in vertices if each["parallelism"] == 1} == {1}
+    assert {each["maxParallelism"] for each in vertices if each["parallelism"] == 2} == {32}
     ledgers_agree(job, graph, [stream.ref for stream in streams.values()])
 
 

@@ -26,6 +26,10 @@ _TICK_BYTES = 32_000
 """A tick about fills a buffer of Flink's, so that few wait before the sources, and a checkpoint for few of them."""
 
 
+_ALONE = 1
+"""Instances of what keeps rows in order: an autoscaler that gave it more would make ticks overtake each other."""
+
+
 def main(folder: Path, arguments: Sequence[str]) -> None:
     """Run the job, and hand its rows to the sinks: when it has ended, or as they are committed if the input is live."""
     parser = argparse.ArgumentParser(prog="job.py")
@@ -98,6 +102,8 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
             .name(vertex.id)
             .uid(f"vertex-{vertex.id}")
         )
+        if vertex.keys is None:
+            made.set_max_parallelism(_ALONE)
         rows.append(made)
         for later in range(len(loaded.job.vertices)):
             if _reads(loaded, later, number):
@@ -109,7 +115,8 @@ def build(loaded: Loaded, results: str, parallelism: int | None = None) -> Strea
 def _ticker(environment: StreamExecutionEnvironment, last: int) -> DataStream:
     source = NumberSequenceSource(0, last)
     numbers = environment.from_source(source, WatermarkStrategy.no_watermarks(), "ticks").uid("ticks")
-    return numbers.map(_tick, RECORD).uid("ticks-as-records")
+    numbers.set_max_parallelism(_ALONE)
+    return numbers.map(_tick, RECORD).uid("ticks-as-records").set_max_parallelism(_ALONE)
 
 
 def _tick(number: Any) -> Any:
@@ -137,7 +144,8 @@ def _keep(rows: list[DataStream], results: str) -> None:
         .with_rolling_policy(RollingPolicy.on_checkpoint_rolling_policy())
         .build()
     )
-    (head.union(*others) if others else head).sink_to(sink).set_parallelism(1).name("results").uid("results")
+    kept = (head.union(*others) if others else head).sink_to(sink).set_parallelism(1).name("results").uid("results")
+    kept._j_data_stream_sink.setMaxParallelism(_ALONE)
 
 
 def _reads(loaded: Loaded, later: int, number: int) -> bool:
