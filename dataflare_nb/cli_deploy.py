@@ -168,7 +168,9 @@ def _target(asked: argparse.Namespace) -> Flink:
             options[name] = value
     for name in _PAIRS:
         if (pairs := getattr(asked, name)) is not None:
-            options[name] = {**options.get(name, {}), **_values(name, pairs)}
+            given = options.get(name, {})
+            # What is no object is told with all else that is wrong.
+            options[name] = {**given, **_values(name, pairs)} if isinstance(given, dict) else given
     try:
         return Flink(**options)
     except BadOption as error:

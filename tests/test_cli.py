@@ -381,6 +381,15 @@ def test_what_deploy_cannot_do_is_said_and_nothing_is_written(
     assert not (tmp_path / "x").exists()
 
 
+def test_a_file_of_options_that_holds_a_list_for_an_object_is_told(graph: Path, tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "target.json").write_text('{"environment": [1]}')
+    told = ["deploy", str(graph), "--out", str(tmp_path / "x"), "--target", str(tmp_path / "target.json")]
+    assert main([*told, "--env", "A=b", "--slots", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "environment: [1] is not a dict" in said
+    assert "slots: 0" in said
+
+
 def test_a_deploy_to_a_cluster_that_is_not_there_says_so(graph: Path, tmp_path: Path, capsys: Out) -> None:
     told = ["deploy", str(graph), "--out", str(tmp_path / "x"), "--submit"]
     assert main([*told, "http://127.0.0.1:1"]) == 2
