@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from . import configuration
@@ -121,7 +124,15 @@ def _pod(meta: _Meta) -> Manifest:
     }
     if target.node_selector:
         spec["nodeSelector"] = dict(target.node_selector)
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod-template"}, "spec": spec}
+    metadata: Manifest = {"name": "pod-template"}
+    if target.environment:
+        # Pods read a ConfigMap when they start, so another one has to be another template.
+        metadata["annotations"] = {"dataflare/environment": _sum(target.environment)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _sum(values: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(values), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _resource(resources: Any) -> Manifest:

@@ -246,6 +246,14 @@ def test_names_and_references_fit_together() -> None:
     assert set(found["Kustomization"]["resources"]) == manifests - {"kustomization.yaml"}
 
 
+def test_pods_are_started_anew_for_other_variables() -> None:
+    def pods(**environment: str) -> Any:
+        return of_kind("FlinkDeployment", flare.Flink(environment=environment))["spec"]["podTemplate"]
+
+    assert pods(REGION="east") != pods(REGION="west")
+    assert pods(REGION="east", ZONE="a") == pods(ZONE="a", REGION="east")
+
+
 def test_an_account_of_ones_own_is_not_made_anew() -> None:
     found = {each["kind"]: each for each in documents(flare.Flink(service_account="mine"))}
     assert "ServiceAccount" not in found
