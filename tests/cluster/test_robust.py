@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from deploy.test_pipeline import MEAN, events, same
 import dataflare_nb as flare
 from dataflare_nb import Stream
 from dataflare_nb.deploy.local import ClusterJob, LocalCluster
+from dataflare_nb.deploy.local.cluster import close_all
 from dataflare_nb.errors import BadOption, JobError, JobStopped, JobTimeout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -156,6 +158,20 @@ def test_a_failure_is_told_and_an_interrupt_is_quick(cluster: LocalCluster, tmp_
     wider = slow(1).deploy(flare.Flink(parallelism=3), out=tmp_path / "w")
     with pytest.raises(JobError, match=r"needs 3 slots, and 2 of 2 are free; .* start a cluster of more"):
         ClusterJob(cluster, wider.folder, wider.graph)
+
+
+def test_a_process_that_is_forked_off_leaves_the_cluster_alone(cluster: LocalCluster) -> None:
+    before = cluster.pids
+    with warnings.catch_warnings():
+        # Of threads, which the child does not need.
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if child == 0:
+        close_all()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert cluster.pids == before
+    assert cluster.get("/overview")["taskmanagers"] == 2
 
 
 def test_nothing_outlives_the_process_that_started_a_cluster(cluster: LocalCluster, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ class LocalCluster:
         self.target = Flink(**given)
         self.environment: Environment = environment(Path(environment_folder) if environment_folder else None)
         self.task_managers = task_managers
+        self._owner = os.getpid()
         self._closing = ExitStack()
         self.folder = _own_folder()
         self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -172,11 +173,15 @@ class LocalCluster:
         return ""
 
     def close(self) -> None:
-        """End all processes. May be called twice."""
+        """End all processes. May be called twice. In a process that was forked off it does nothing."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             self._ended.set()
         for client in self._clients:
-            self.end_client(client)
+            # The number of one that has ended may be another's by now.
+            if client.poll() is None:
+                self.end_client(client)
         self._clients = {}
         for process in self._processes.values():
             _signal(process.pid, signal.SIGTERM)
