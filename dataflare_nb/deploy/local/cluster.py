@@ -140,15 +140,15 @@ class LocalCluster:
         Raises JobError if other jobs have the slots: two that wait for each other's would wait for ever.
         """
         self.require_alive()
-        self._clients = {client: held for client, held in self._clients.items() if client.poll() is None}
         every = self.task_managers * self.target.slots
-        free = every - sum(self._clients.values())
-        if slots > free:
-            raise JobError(
-                f"the job needs {slots} slots, and {free} of {every} are free; "
-                "wait for the jobs that run, .stop() them, or start a cluster of more task_managers or slots"
-            )
         with log.open("wb") as told, self._lock:
+            self._clients = {client: held for client, held in self._clients.items() if client.poll() is None}
+            free = every - sum(self._clients.values())
+            if slots > free:
+                raise JobError(
+                    f"the job needs {slots} slots, and {free} of {every} are free; "
+                    "wait for the jobs that run, .stop() them, or start a cluster of more task_managers or slots"
+                )
             client = subprocess.Popen(
                 command,
                 env=self.variables(),
