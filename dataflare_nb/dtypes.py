@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -41,17 +42,18 @@ def to_json(schema: Mapping[str, pl.DataType]) -> dict[str, Any]:
 def from_json(document: Mapping[str, Any]) -> Schema:
     """Return the schema that `to_json` wrote. Raises GraphFormat for a type it does not know."""
     schema = Schema({name: read(value) for name, value in document.items()})
-    if _fault(schema) is not None:
-        for name, dtype in schema.items():
-            if (fault := _fault({name: dtype})) is not None:
-                raise GraphFormat(f"`{name}` has a type that cannot be: {fault}")
+    for name, dtype in schema.items():
+        # Only a type with parameters can be none.
+        if not isinstance(document[name], str) and (fault := _fault(dtype)) is not None:
+            raise GraphFormat(f"`{name}` has a type that cannot be: {fault}")
     return schema
 
 
-def _fault(schema: Mapping[str, pl.DataType]) -> str | None:
+@lru_cache(maxsize=256)
+def _fault(dtype: pl.DataType) -> str | None:
     """Ask Polars, which looks into a type when it is used."""
     try:
-        schema_of(pl.LazyFrame(schema=schema))
+        schema_of(pl.LazyFrame(schema={"": dtype}))
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         return str(error).splitlines()[0]
     return None
