@@ -28,6 +28,8 @@ from .environment import Environment, environment, link_package, require_room
 
 _PATIENCE = 120.0
 _MOST = 64
+_JAVA, _QUICK = "env.java.opts.all", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Java hands batches on, and Python works on them: to compile Java well takes more of a core than it gives back."""
 _BREATH = 1.0
 """Seconds before a TaskManager is started again."""
 _ROOM = 200_000_000
@@ -296,6 +298,7 @@ class LocalCluster:
             shutil.copy(path, self.folder / "conf")
         told = self.environment.configuration()
         python = str(self.environment.python)
+        told[_JAVA] = f"{told.get(_JAVA, '')} {_QUICK}".strip()
         told |= {
             **WORKERS,
             **NETWORK,
