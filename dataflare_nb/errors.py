@@ -310,7 +310,9 @@ def _without(trace: TracebackType | None, left_out: Callable[[FrameType], bool])
             kept.append(trace)
         trace = trace.tb_next
     for each in reversed(kept):
-        trace = TracebackType(trace, each.tb_frame, each.tb_lasti, each.tb_lineno)
+        # An interrupt may come where the code has no line.
+        line = each.tb_lineno or each.tb_frame.f_code.co_firstlineno
+        trace = TracebackType(trace, each.tb_frame, each.tb_lasti, line)
     return trace
 
 

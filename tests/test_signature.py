@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import dataflare_nb as flare
-from dataflare_nb.errors import BadOption, DataflareError, StageFailed, UnknownColumn, WrongType
+from dataflare_nb.errors import BadOption, DataflareError, StageFailed, UnknownColumn, WrongType, brief
 from dataflare_nb.signature import held, public, spelled
 
 
@@ -175,3 +175,14 @@ class Test_what_a_traceback_shows:  # noqa: N801
             self.STREAM.filter(pl.col("prise") > 1)
         assert "asking.py" in self.frames(caught.value)
         assert caught.value.__context__ is not None
+
+    def test_of_code_without_lines_where_an_interrupt_may_come(self) -> None:
+        nowhere = compile("raise KeyboardInterrupt", "cell.py", "exec").replace(co_linetable=b"")
+        with pytest.raises(KeyboardInterrupt) as caught:
+            exec(nowhere)
+        assert caught.tb.tb_next is not None
+        assert caught.tb.tb_next.tb_lineno is None
+        brief(caught.value, None)
+        lines = [line for _, line in traceback.walk_tb(caught.value.__traceback__)]
+        assert len(lines) == 2
+        assert None not in lines

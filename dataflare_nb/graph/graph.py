@@ -51,6 +51,9 @@ class Graph:
     nodes: Mapping[str, AnyNode] = field(default_factory=dict)
     blobs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     edges: Mapping[str, Edge] = field(default_factory=dict, repr=False, compare=False)
+    _readers: dict[str, list[tuple[AnyNode, int, str]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def add(self, item: AnyNode, blobs: Mapping[str, Any] | None = None) -> tuple[Graph, str]:
         """Return the graph with one more node, checked, and the node's id (a hash of its content unless named)."""
@@ -173,12 +176,15 @@ class Graph:
 
     def consumers(self, node_id: str) -> list[tuple[AnyNode, int, str]]:
         """Return who reads a node: the node, which of its inputs, and which output it reads."""
-        return [
-            (item, port, split_ref(ref)[1])
-            for item in self.nodes.values()
-            for port, ref in enumerate(item.inputs)
-            if split_ref(ref)[0] == node_id
-        ]
+        if not self._readers:
+            found: dict[str, list[tuple[AnyNode, int, str]]] = {}
+            for item in self.nodes.values():
+                for port, ref in enumerate(item.inputs):
+                    read, tag = split_ref(ref)
+                    found.setdefault(read, []).append((item, port, tag))
+            # At once, since other threads may ask.
+            self._readers.update(found)
+        return self._readers.get(node_id, [])
 
     def outputs(self) -> list[str]:
         """Return the ids that no other node reads."""

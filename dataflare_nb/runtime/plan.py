@@ -63,7 +63,8 @@ class StagePlan:
     @property
     def label(self) -> str:
         """Say what the stage does."""
-        return ", ".join(item.label() for item in self.nodes)
+        nodes = self.nodes[-1:] if isinstance(self.nodes[-1], node.Union) else self.nodes
+        return ", ".join(item.label() for item in nodes)
 
     @property
     def parallel(self) -> bool:
@@ -126,8 +127,10 @@ def plan(graph: Graph) -> Plan:
                 drafts[item.id] = before
                 alias[item.id] = item.id
                 continue
-        drafts[item.id] = _Draft([item], inputs)
+        draft = drafts[item.id] = _Draft([item], inputs)
         alias[item.id] = item.id
+        if isinstance(item, node.Union):
+            _take_in(graph, draft, item, drafts)
     return _finish(graph, drafts, alias)
 
 
@@ -137,7 +140,8 @@ def explain(graph: Graph) -> str:
     for stage in plan(graph).stages:
         lines.append(f"{stage.id}: {stage.label}")
         if len(stage.nodes) > 1:
-            lines.append(f"    {len(stage.nodes)} steps fused into one query")
+            fused = "unions read as one" if isinstance(stage.nodes[-1], node.Union) else "steps fused into one query"
+            lines.append(f"    {len(stage.nodes)} {fused}")
         last = stage.nodes[-1]
         if isinstance(last, node.Aggregate):
             edge = graph.edge(last.inputs[0])
@@ -158,6 +162,33 @@ def _fuses(graph: Graph, before: _Draft, item: AnyNode) -> bool:
     if not isinstance(last, node.COLUMN_NODES) or node.is_named(last):
         return False
     return len(graph.consumers(last.id)) == 1 and split_ref(item.inputs[0])[0] == last.id
+
+
+def _take_in(graph: Graph, draft: _Draft, item: node.Union, drafts: dict[str, _Draft]) -> None:
+    """Let a union read what unions read that only it reads: a chain of them would hand each row on again and again.
+
+    One that meets itself again stays as it is, since ports that wait for one stage have to look at each other.
+    """
+    ports: list[tuple[str, str]] = []
+    taken: dict[str, _Draft] = {}
+    for source, tag in draft.inputs:
+        inner = drafts[source]
+        last = inner.nodes[-1]
+        fits = isinstance(last, node.Union) and not node.is_named(last)
+        if fits and all(reader.id == item.id for reader, _, _ in graph.consumers(last.id)):
+            ports += inner.inputs
+            taken[source] = inner
+        else:
+            ports.append((source, tag))
+    if len(set(ports)) < len(ports):
+        return
+    for inner in taken.values():
+        draft.nodes[:0] = inner.nodes
+        for each in inner.nodes:
+            # It comes after what it reads.
+            del drafts[each.id]
+            drafts[each.id] = draft
+    draft.inputs = ports
 
 
 def _finish(graph: Graph, drafts: dict[str, _Draft], alias: dict[str, str]) -> Plan:

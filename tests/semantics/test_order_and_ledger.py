@@ -9,6 +9,7 @@ import pytest
 
 import dataflare_nb as flare
 from dataflare_nb import testing
+from dataflare_nb.runtime.plan import plan
 
 from .helpers import at, live, told
 
@@ -134,9 +135,35 @@ def test_a_stream_that_meets_itself_again_and_again_comes_copy_after_copy_and_ba
 
 def test_results_of_windows_may_be_doubled_anew():
     def doubled(stream: flare.Stream) -> flare.Stream:
-        return functools.reduce(lambda each, _: each.union(each), range(8), stream)
+        return functools.reduce(lambda each, _: each.union(each), range(6), stream)
 
     frame = flare.from_frame(pl.DataFrame({"n": [1, 2, 3]}))
     counted = doubled(frame).window(flare.global_window()).agg(times=pl.len())
     assert counted.edge.ways == 1
-    assert doubled(counted).collect()["times"].to_list() == [3 * 256] * 256
+    assert doubled(counted).collect()["times"].to_list() == [3 * 64] * 64
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_unions_one_after_the_other_read_as_one(workers, within):
+    streams = [flare.from_frame(pl.DataFrame({"n": [n, n]})) for n in range(200)]
+    chained = functools.reduce(flare.Stream.union, streams)
+    assert len(plan(chained.graph).stages) == 201
+    assert "199 unions read as one" in chained.explain()
+    with within(5.0):
+        job = chained.run(workers=workers).wait(60)
+    assert job.result()["n"].to_list() == [n for n in range(200) for _ in range(2)]
+    assert job.ledger()["balanced"].all()
+
+
+def test_a_union_that_others_read_or_that_has_a_name_stays_one():
+    one, two, three = (flare.from_frame(pl.DataFrame({"n": [n]})) for n in range(3))
+    both = one.union(two)
+    all_three = both.union(three)
+    large = both.filter(pl.col("n") > 0)
+    assert len(plan(all_three.graph).stages) == 4
+    assert len(plan(all_three.union(large).graph).stages) == 6
+    named = both.named("both")
+    assert len(plan(named.union(three).graph).stages) == 5
+    job = flare.run(named, all_three).wait(60)
+    assert job.result("both")["n"].to_list() == [0, 1]
+    assert job.result(all_three.ref)["n"].to_list() == [0, 1, 2]
