@@ -16,10 +16,11 @@ OTHERS = ("7.1.0", "6.31.0")
 _NEEDS = {"6.31.0": ("nest-asyncio==1.6.0",)}
 
 
-def python_path(version: str, cache: pytest.Cache) -> str:
+def python_path(version: str) -> str:
     """Return a PYTHONPATH on which that version and this project are. Skips where it cannot be had."""
-    folder = cache.mkdir("ipykernel") / version
+    folder = ROOT / ".pytest_cache" / "ipykernel" / version
     if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as made:
             target = Path(made) / version
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]

@@ -27,7 +27,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     sdist = out / _hatch("build_sdist", ROOT, out)
     with tarfile.open(sdist) as archive:
         archive.extractall(out, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    return sdist, out / _hatch("build_wheel", out / sdist.name.removesuffix(".tar.gz"), out)
+    source = out / sdist.name.removesuffix(".tar.gz")
+    # Environments of Flink have such a link.
+    (source / ".venv-flink").mkdir()
+    (source / ".venv-flink" / "dataflare_nb").symlink_to(source / "dataflare_nb")
+    return sdist, out / _hatch("build_wheel", source, out)
 
 
 def _hatch(what: str, source: Path, out: Path) -> str:

@@ -97,12 +97,12 @@ def shown(book: Notebook) -> None:
     ("front", "version"), [("lab", None), ("notebook", None), *(("lab", version) for version in OTHERS)]
 )
 def test_it_moves_answers_while_a_cell_blocks_and_leaves_a_picture(
-    server: Server, browser: Browser, front: str, version: str | None, within: Any, request: pytest.FixtureRequest
+    server: Server, browser: Browser, front: str, version: str | None, within: Any
 ) -> None:
     seconds = 15 if has_subshells(version) else 8
     kernel, name = "python3", f"{front}_{version or 'newest'}"
     if version is not None:
-        kernel = server.offer(f"ipykernel-{version}", python_path(version, request.config.cache))
+        kernel = server.offer(f"ipykernel-{version}", python_path(version))
     with notebook(server, browser, front, name, JOB, f"time.sleep({seconds})", kernel=kernel) as book:
         book.run(0)
         shown(book)

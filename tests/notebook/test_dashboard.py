@@ -244,9 +244,9 @@ def test_clicks_are_answered_while_a_cell_blocks_the_kernel(running):
 
 
 @pytest.mark.parametrize("version", OTHERS)
-def test_clicks_are_answered_while_a_cell_blocks_a_kernel_of_another_version(version, request):
+def test_clicks_are_answered_while_a_cell_blocks_a_kernel_of_another_version(version):
     """Where the kernel has no subshells frames still come."""
-    with kernel(PYTHONPATH=python_path(version, request.config.cache)) as started:
+    with kernel(PYTHONPATH=python_path(version)) as started:
         started.run(SETUP)
         assert started.subshell() == has_subshells(version)
         assert_answers_while_a_cell_blocks(started)
