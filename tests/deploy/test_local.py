@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 import dataflare_nb as flare
+from dataflare_nb.deploy import versions
 from dataflare_nb.deploy.local.environment import environment, java_home, ready, require_room
 from dataflare_nb.errors import BadOption, DataflareError
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def test_without_java_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -45,6 +49,7 @@ def java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("java")
+@pytest.mark.skipif(PYTHON not in versions.PYTHONS, reason=f"there is no apache-flink for Python {PYTHON}")
 def test_a_folder_with_something_else_is_not_emptied_for_an_environment(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
