@@ -167,7 +167,8 @@ def _fuses(graph: Graph, before: _Draft, item: AnyNode) -> bool:
 def _take_in(graph: Graph, draft: _Draft, item: node.Union, drafts: dict[str, _Draft]) -> None:
     """Let a union read what unions read that only it reads: a chain of them would hand each row on again and again.
 
-    One that meets itself again stays as it is, since ports that wait for one stage have to look at each other.
+    One that meets itself again stays as it is, since ports that wait for one stage have to look at each other; and so
+    does one of bounded input beside live input, since the order of its rows depends on nothing but them.
     """
     ports: list[tuple[str, str]] = []
     taken: dict[str, _Draft] = {}
@@ -175,6 +176,7 @@ def _take_in(graph: Graph, draft: _Draft, item: node.Union, drafts: dict[str, _D
         inner = drafts[source]
         last = inner.nodes[-1]
         fits = isinstance(last, node.Union) and not node.is_named(last)
+        fits = fits and graph.edges[last.id].bounded == graph.edges[item.id].bounded
         if fits and all(reader.id == item.id for reader, _, _ in graph.consumers(last.id)):
             ports += inner.inputs
             taken[source] = inner

@@ -164,6 +164,9 @@ def test_a_union_that_others_read_or_that_has_a_name_stays_one():
     assert len(plan(all_three.union(large).graph).stages) == 6
     named = both.named("both")
     assert len(plan(named.union(three).graph).stages) == 5
+    ticks = flare.rate(10.0).select(n=pl.col("value"))
+    assert len(plan(both.union(ticks).graph).stages) == 6
+    assert len(plan(ticks.union(one).union(two).graph).stages) == 5
     job = flare.run(named, all_three).wait(60)
     assert job.result("both")["n"].to_list() == [0, 1]
     assert job.result(all_three.ref)["n"].to_list() == [0, 1, 2]
