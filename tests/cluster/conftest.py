@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,3 +35,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         pytest.skip(str(error))
     with flare.Flink.local(task_managers=2) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def whole(request: pytest.FixtureRequest) -> None:
+    """Start each test with all TaskManagers: the one before may have cost one, which is being started again."""
+    if "cluster" not in request.fixturenames:
+        return
+    cluster: LocalCluster = request.getfixturevalue("cluster")
+    deadline = time.monotonic() + 60
+    while cluster.get("/overview")["taskmanagers"] < cluster.task_managers:
+        assert time.monotonic() < deadline, f"a TaskManager is gone for good; {cluster.pids}"
+        time.sleep(0.2)
