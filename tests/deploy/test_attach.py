@@ -223,6 +223,7 @@ def test_flinks_vertices_carry_the_names_of_our_stages(flink: Flink, url: str) -
     assert ("hourly", "late", 3) in job.ledger().rows()
 
 
+@pytest.mark.slow
 def test_rows_per_second_are_those_between_two_changes_of_the_counts(flink: Flink, url: str) -> None:
     flink.add("hourly")
     job = flare.attach(url)
@@ -263,6 +264,7 @@ def test_a_job_that_tells_nothing_is_shown_as_flink_has_it_or_by_a_stream_or_bun
     assert flare.attach(url).outline() == plain.outline()
 
 
+@pytest.mark.slow
 def test_a_look_at_sixty_vertices_of_a_thousand_instances_is_sixty_three_small_requests() -> None:
     flink = Flink()
     stream = flare.from_frame(pl.DataFrame({"at": [0], "key": ["a"]})).event_time("at", unit="s")
@@ -299,6 +301,7 @@ def test_a_look_at_sixty_vertices_of_a_thousand_instances_is_sixty_three_small_r
     assert len(flink.config[KEY]) < 8_000
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_is_told_and_found_again_when_it_comes_back(flink: Flink) -> None:
     flink.add("hourly")
     with served(flink) as url:
@@ -316,6 +319,7 @@ def test_a_server_that_goes_is_told_and_found_again_when_it_comes_back(flink: Fl
     assert "answers again" in job.log()["text"].to_list()[-1]
 
 
+@pytest.mark.slow
 def test_a_job_that_the_cluster_has_forgotten_has_failed_with_the_reason(flink: Flink, url: str) -> None:
     flink.add("hourly")
     job = flare.attach(url)
@@ -331,6 +335,7 @@ def test_a_job_that_the_cluster_has_forgotten_has_failed_with_the_reason(flink: 
         job.wait(5)
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_with_the_cause_and_a_restart_in_the_log(flink: Flink, url: str) -> None:
     jid = flink.add("hourly")
     job = flare.attach(url)

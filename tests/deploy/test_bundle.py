@@ -48,6 +48,7 @@ def test_a_bundle_has_all_that_a_cluster_needs(tmp_path: Path) -> None:
     assert suffixes == ["arrow", "function", "json", "wasm", "wasm"]
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes() -> None:
     program = "from tests.deploy.test_bundle import rendered; print(rendered().sha256)"
     sums = {

@@ -89,6 +89,7 @@ def same(found: pl.DataFrame, wanted: pl.DataFrame) -> None:
     assert_frame_equal(found, wanted, check_row_order=False, check_exact=False, rel_tol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
 def test_shares_give_the_rows_of_the_local_engine(name: str, tmp_path: Path) -> None:
     stream = GRAPHS[name]()

@@ -40,6 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["in-*.csv", "in-0.csv", "in.ndjson.gz", "."])
 def test_files_get_ticks_by_what_is_in_them(name: str, files: Path, tmp_path: Path) -> None:
     read = flare.read_ndjson if name.endswith("gz") else flare.read_csv

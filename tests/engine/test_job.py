@@ -71,6 +71,7 @@ def test_the_first_result_of_a_small_stream_is_there_in_half_a_second(within):
             time.sleep(0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_every_number_of_workers_keeps_the_order(workers):
     frame = pl.DataFrame({"n": range(100_000)})

@@ -97,6 +97,7 @@ def test_a_name_is_no_pattern():
     assert table(pl.DataFrame({"^a.*$": [[1]], "a": [[2]], "": [["x"]]}))["rows"] == [["[1]", "[2]", "['x']"]]
 
 
+@pytest.mark.slow
 def test_nested_values_cost_what_is_shown_of_them(within):
     deep = pl.DataFrame({"l": [[list(range(20_000))] * 500] * 4})
     deep = deep.with_columns(s=pl.struct("l", t=pl.lit("y" * 3_000_000)))

@@ -119,6 +119,7 @@ def test_what_came_too_fast_is_told_in_a_table_too(monkeypatch: pytest.MonkeyPat
     assert repr(shown).startswith(f"some: the newest 2 of {said['came']:,} rows; {said['note']}\n")
 
 
+@pytest.mark.slow
 def test_rows_that_no_axis_has_are_counted_and_those_that_cannot_be_named_end_the_display_and_not_the_job() -> None:
     far = pl.DataFrame({"t": pl.Series([0, 2**61], dtype=pl.Datetime("us")), "v": [1.0, 2.0]})
     shown = flare.chart(flare.from_frame(far), x="t", y="v").wait(60)
@@ -144,6 +145,7 @@ def test_a_wide_table_says_how_much_of_it_is_shown() -> None:
     assert "the first 100 of 250 columns" in shown.saved()[0]["text/html"]
 
 
+@pytest.mark.slow
 def test_many_small_batches_are_no_burden(within) -> None:
     feed = testing.Feed(ROWS.schema, bounded=True)
     for piece in [*ROWS.iter_slices(1)] * 5:

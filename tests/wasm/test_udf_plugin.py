@@ -345,6 +345,7 @@ def test_a_saved_function_is_a_component(tmp_path: Path):
         assert manager.health("pair").ok
 
 
+@pytest.mark.slow
 def test_the_speed_of_a_compiled_function_is_that_of_a_batch_in_one_piece(tmp_path: Path) -> None:
     """It takes 0.3 ms; cut into pieces as small as the example it took 60, so the bound leaves much room."""
     path = gained.save(tmp_path)
