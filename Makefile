@@ -1,6 +1,7 @@
 # The doors to this repository. `make` alone lists them.
 # PYTHON=python3.12 chooses the interpreter; without it the newest of 3.13, 3.12 and 3.11 that works is taken.
 
+SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 ifeq ($(origin PYTHON),undefined)
@@ -20,6 +21,13 @@ LONG := tests/cluster tests/laws tests/semantics/test_against_batch.py tests/sem
 	tests/plugins/test_starting.py tests/plugins/test_toolchains.py tests/notebook/test_wasm_magic.py \
 	tests/wasm/attacks tests/wasm/test_fuzz.py tests/wasm/test_udf_math.py tests/wasm/test_udf_numbers.py \
 	tests/wasm/test_udf_programs.py tests/wasm/test_udf_text.py
+
+# pip is silent for half a minute, or says a line for each of hundreds of files; this counts them.
+define install
+@set -o pipefail; $(PIP) install --progress-bar off --editable ".[$(EXTRAS)]" --constraint constraints.txt | awk -v live="$$([ -t 2 ] && echo 1)" '\
+	/^Collecting / { found++; if (live) { printf "\r  %d packages found", found; fflush() } } \
+	/^Installing collected / { printf "%s  %d packages found, installing them\n", live ? "\r" : "", found; fflush() }'
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test check cluster bench notebooks widgets format clean
@@ -72,17 +80,20 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+$(VENV)/.demo: EXTRAS := notebook,demo
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing dataflare_nb with JupyterLab and the demo (some 120 packages; a few minutes the first time)"
-	@$(PIP) install --quiet --editable ".[notebook,demo]" --constraint constraints.txt
+	$(install)
 	@touch $@
 
+$(VENV)/.lab: EXTRAS := notebook,demo,zig
 $(VENV)/.lab: $(VENV)/.demo
 	@echo "Installing Zig, which compiles the cells of C in the notebooks"
-	@$(PIP) install --quiet --editable ".[notebook,demo,zig]" --constraint constraints.txt
+	$(install)
 	@touch $@
 
+$(VENV)/.dev: EXTRAS := dev
 $(VENV)/.dev: $(VENV)/.lab
 	@echo "Installing what tests and checks need"
-	@$(PIP) install --quiet --editable ".[dev]" --constraint constraints.txt
+	$(install)
 	@touch $@
