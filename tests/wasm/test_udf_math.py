@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 import struct
+import sys
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from functools import cache
@@ -36,7 +37,14 @@ SAME = ["sqrt", "fabs", "degrees", "radians"]
 ONE = [*APART, *SAME]
 # log(x, base) divides two logs, as CPython does. Each is off by a unit at most, which is up to two units of the
 # quotient, and the quotient is rounded.
-TWO = {"pow": 1, "atan2": 1, "hypot": 0, "fmod": 0, "copysign": 0, "log": 5}
+
+
+def hypot_apart(row: tuple[float, ...]) -> int:
+    """Python 3.11 works with quotients where all are below 2**-1024, and may be one off the later ones."""
+    return int(sys.version_info < (3, 12) and max(map(abs, row)) < 2.0**-1024)
+
+
+TWO = {"pow": 1, "atan2": 1, "hypot": hypot_apart, "fmod": 0, "copysign": 0, "log": 5}
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, 10.0, 1000.0, -1000.0, math.inf, -math.inf, math.nan]
 SPECIAL += [5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1.7976931348623157e308, 1e-20, 1e20]
 SPECIAL += [
@@ -108,14 +116,15 @@ def apart_of(udf: Udf, columns: list[pl.Series]) -> list[Any]:
     return found
 
 
-def compare(udf: Udf, rows: list[tuple[float, ...]], most: int) -> None:
+def compare(udf: Udf, rows: list[tuple[float, ...]], most: int | Callable[[tuple[float, ...]], int]) -> None:
     ours = apart_of(udf, [pl.Series(slot.name, [row[i] for row in rows]) for i, slot in enumerate(udf.params)])
     for row, mine in zip(rows, ours, strict=True):
         theirs = outcome(udf.function, *row)
         if isinstance(mine, str) or isinstance(theirs, str):
             assert mine == theirs, row
         else:
-            assert apart(mine, theirs) <= most, f"{row}: {mine!r} is {apart(mine, theirs)} from {theirs!r}"
+            allowed = most if isinstance(most, int) else most(row)
+            assert apart(mine, theirs) <= allowed, f"{row}: {mine!r} is {apart(mine, theirs)} from {theirs!r}"
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -144,6 +153,16 @@ def test_any_number_comes_out_as_in_cpython(name: str, rows: list[tuple[float]])
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=20, max_size=60))
 def test_any_pair_comes_out_as_in_cpython(name: str, rows: list[tuple[float, float]]):
     compare(two(name), rows, TWO[name])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exponent", [-1074, -1030, -1025, -1024, -1023, -1022, -1021, -1000, 0, 1020])
+def test_lengths_are_cpythons_where_they_are_subnormal_too(exponent: int):
+    dice = random.Random(exponent)
+
+    def side() -> float:
+        return math.ldexp(dice.uniform(0, 4), exponent)
+
+    compare(two("hypot"), [(side(), side()) for _ in range(5_000)], hypot_apart)
 
 
 @settings(max_examples=300, deadline=None)

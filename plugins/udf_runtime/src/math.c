@@ -263,7 +263,8 @@ APART f64 length(f64 x, f64 y, f64 z) {
   x = x * once * again, y = y * once * again, z = z * once * again;
   pair s = sum(sum(exact_product(x, x), exact_product(y, y)), exact_product(z, z));
   s = root(s);
-  return times_power_of_two(s.high, s.low, k);
+  /* CPython has a full double before it scales back: a subnormal length is rounded twice. */
+  return times_power_of_two(s.high, 0, k);
 }
 
 OFFER f64 math_hypot(f64 x, f64 y) { return length(absolute(x), absolute(y), 0); }
