@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ..lazy import lazy
-from .columns import TYPES
+from .columns import TYPES, fitted
 from .guest import Guest
 from .kernel import ENTRY, Facts
 from .kernel_layout import CHUNK, Layout
@@ -29,13 +29,16 @@ _PLAIN = pl.CompatLevel.oldest()
 
 
 class Straight:
-    """Calls of one kernel whose columns are floats and ints as they are, and whose results are never None."""
+    """Calls of one kernel whose columns are floats and ints, and whose results are never None."""
 
     def __init__(self, facts: Facts, layout: Layout) -> None:
         self._table = layout.words(valid=False, errors=False, nulls=[False] * len(facts.params))
         self._at = layout.table
-        kinds = [TYPES[slot.type] for slot in facts.params]
-        self._params = [(kind.as_it_is, kind.width, p.data) for kind, p in zip(kinds, layout.params, strict=True)]
+        self._name = facts.name
+        self._params = [
+            (slot, TYPES[slot.type].as_it_is, p.width, p.data)
+            for slot, p in zip(facts.params, layout.params, strict=True)
+        ]
         self._outputs = [
             (slot.name, TYPES[slot.type].width, p.data, pa.type_for_alias(TYPES[slot.type].arrow), slot.type == "bool")
             for slot, p in zip(facts.outputs, layout.outputs, strict=True)
@@ -53,8 +56,10 @@ class Straight:
         """Return the result, or None if the long way has to be gone."""
         moves = []
         rows = None
-        for series, (kind, width, place) in zip(columns, self._params, strict=True):
-            if type(series.dtype) is not kind or series.n_chunks() != 1 or "\0" in series.name:
+        for series, (slot, kind, width, place) in zip(columns, self._params, strict=True):
+            if type(series.dtype) is not kind:
+                series = fitted(self._name, series, slot)
+            if series.n_chunks() != 1 or "\0" in series.name:
                 return None
             array = series.to_arrow(compat_level=_PLAIN)
             if rows is None:

@@ -1,4 +1,4 @@
-"""Two rows at a time: an f64x2 loop for functions of floats without loops.
+"""Two rows at a time: an f64x2 loop for functions of floats, and of ints that meet floats, without loops.
 
 The loop computes every branch and picks, and it only ever guesses that no row fails: where a check of the
 function might, or a row is null, it hands the row to the scalar code, which decides. So it cannot be wrong,
@@ -33,8 +33,9 @@ class _Scalar(Exception):  # noqa: N818 - a signal, not an error
 def vector_loop(source: Source, names: Mapping[str, Any], signature: Signature, unit: Unit) -> tuple[str, str] | None:
     """Return the locals and the loop, or None if the function stays scalar."""
     params, outputs = signature.params, signature.returns.slots
-    floats = all(slot.type == "float" for slot in (*params, *signature.fixed_slots))
-    fits = floats and all(slot.type in ("float", "bool") for slot in outputs)
+    numbers = all(slot.type in ("float", "int") for slot in params)
+    fixed = all(slot.type == "float" for slot in signature.fixed_slots)
+    fits = numbers and fixed and all(slot.type in ("float", "bool") for slot in outputs)
     if unit.loops or unit.functions or not fits or any(slot.optional for slot in (*params, *outputs)):
         return None
     emitter = _Emitter(names, [slot.type == "bool" for slot in outputs], record=signature.returns.record)
@@ -62,7 +63,8 @@ def _loop(emitter: _Emitter, source: Source, signature: Signature, name: str, la
     for lane in range(lanes):
         env: dict[str, str] = {}
         for i, slot in enumerate(signature.params):
-            env[slot.name] = emitter.named(f"(v128.load offset={16 * lane} (local.get $at{i}))")
+            at = emitter.whole(i, lane) if slot.type == "int" else emitter.named(_load(i, lane))
+            env[slot.name] = at
         for fixed, value in signature.fixed.items():
             env[fixed] = emitter.named(f"(v128.const f64x2 {float_text(value)} {float_text(value)})")
         results.append(emitter.block(source.tree.body, env, _ALL))
@@ -83,6 +85,10 @@ def _loop(emitter: _Emitter, source: Source, signature: Signature, name: str, la
               (br ${name})))"""
 
 
+def _load(param: int, lane: int) -> str:
+    return f"(v128.load offset={16 * lane} (local.get $at{param}))"
+
+
 class _Emitter:
     """Write down computations in order; every value is a local or a constant."""
 
@@ -92,6 +98,36 @@ class _Emitter:
         self.leave = ""
         self.locals: list[str] = []
         self._code: list[str] = []
+        self._wholes: dict[str, tuple[int, int]] = {}
+        self._loaded: dict[tuple[str, bool], str] = {}
+
+    def whole(self, param: int, lane: int) -> str:
+        """Return what stands for an int; it is loaded where it is used, as an int or as a float."""
+        name = f"$whole{len(self._wholes)}"
+        self._wholes[name] = param, lane
+        return name
+
+    def _as_float(self, name: str) -> str:
+        """Load an int as Python converts it where it meets a float: to the nearest."""
+        if (name, True) not in self._loaded:
+            param, lane = self._wholes[name]
+            one, other = (
+                f"(f64.convert_i64_s (i64.load offset={16 * lane + 8 * i} (local.get $at{param})))" for i in (0, 1)
+            )
+            self._loaded[name, True] = self.named(f"(f64x2.replace_lane 1 (f64x2.splat {one}) {other})")
+        return f"(local.get {self._loaded[name, True]})"
+
+    def _as_int(self, node: ast.expr, env: Mapping[str, str]) -> str | None:
+        """Load an int, or return a constant one; None if the value is no int as it stands."""
+        found = self._constant(node, env)
+        if type(found) is int and -(2**63) <= found < 2**63:
+            return f"(v128.const i64x2 {found} {found})"
+        name = env.get(node.id, "") if isinstance(node, ast.Name) else ""
+        if name not in self._wholes:
+            return None
+        if (name, False) not in self._loaded:
+            self._loaded[name, False] = self.named(_load(*self._wholes[name]))
+        return f"(local.get {self._loaded[name, False]})"
 
     def taken(self) -> list[str]:
         """Return the code written down so far, and begin anew."""
@@ -165,12 +201,12 @@ class _Emitter:
         if number is not None:
             return f"(v128.const f64x2 {float_text(number)} {float_text(number)})"
         match node:
-            case ast.Name(id=name) if name in env:
+            case ast.Name(id=name) if name in env and env[name] not in self._wholes:
                 return f"(local.get {env[name]})"
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return f"(f64x2.neg {self.value(operand, env, active)})"
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                a, b = self.value(left, env, active), self.value(right, env, active)
+                a, b = self._operand(left, right, env, active), self._operand(right, left, env, active)
                 if isinstance(op, ast.Div) and not self._number(right, env):
                     b = self._keep(b)
                     self._suspect(f"(f64x2.eq {b} (v128.const f64x2 0 0))", active)
@@ -188,6 +224,12 @@ class _Emitter:
             case ast.Call(func=func, args=args, keywords=[]):
                 return self._call(func, args, env, active)
         raise _Scalar
+
+    def _operand(self, node: ast.expr, other: ast.expr, env: Mapping[str, str], active: str) -> str:
+        """Return one side of an operation; ints are computed with by the scalar code, which sees them overflow."""
+        if isinstance(node, ast.Name) and env.get(node.id) in self._wholes and self._as_int(other, env) is None:
+            return self._as_float(env[node.id])
+        return self.value(node, env, active)
 
     def _call(self, func: ast.expr, args: Sequence[ast.expr], env: Mapping[str, str], active: str) -> str:
         target = self._static(func, env)
@@ -215,9 +257,16 @@ class _Emitter:
             case ast.Constant(value=bool() as truth):
                 return _ALL if truth else "(v128.const i64x2 0 0)"
             case ast.Compare(left=left, ops=ops, comparators=comparators) if all(type(op) in _TESTS for op in ops):
-                values = [self._keep(self.value(part, env, active)) for part in (left, *comparators)]
+                parts = (left, *comparators)
+                ints = [self._as_int(part, env) for part in parts]
+                if all(ints) and not all(self._number(part, env) is not None for part in parts):
+                    values, shape = [str(part) for part in ints], "i64x2"
+                else:
+                    values, shape = [self._keep(self.value(part, env, active)) for part in parts], "f64x2"
+                signed = "_s" if shape == "i64x2" else ""
                 tests = [
-                    f"(f64x2.{_TESTS[type(op)]} {a} {b})" for op, a, b in zip(ops, values, values[1:], strict=False)
+                    f"({shape}.{name}{'' if name in ('eq', 'ne') else signed} {a} {b})"
+                    for name, a, b in zip((_TESTS[type(op)] for op in ops), values, values[1:], strict=False)
                 ]
                 code = tests[0]
                 for test in tests[1:]:
@@ -249,10 +298,18 @@ class _Emitter:
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 inner = self._constant(operand, env)
                 return None if inner is None or isinstance(inner, bool) else -inner
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() as op, right=right):
+            case ast.BinOp(left=left, op=op, right=right):
                 a, b = self._constant(left, env), self._constant(right, env)
                 if type(a) is int and type(b) is int:
-                    return a + b if isinstance(op, ast.Add) else a - b if isinstance(op, ast.Sub) else a * b
+                    match op:
+                        case ast.Add():
+                            return a + b
+                        case ast.Sub():
+                            return a - b
+                        case ast.Mult():
+                            return a * b
+                        case ast.Pow() if abs(a) < 64 and 0 <= b < 64:
+                            return int(a**b)
             case ast.Name() | ast.Attribute():
                 found = self._static(node, env)
                 return float(found) if type(found) is float else found if type(found) is int else None

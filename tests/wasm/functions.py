@@ -46,6 +46,28 @@ def taxed(price: float) -> float:
 
 
 @udf
+def ordered(price: float, quantity: int, tax: float) -> float:
+    return price * quantity * (1.0 + tax)
+
+
+@udf
+def each(price: float, quantity: int) -> float:
+    if not 0 < quantity <= 2**53:
+        return -price / quantity
+    return quantity - price
+
+
+@udf
+def whichever(a: int, b: int) -> tuple[float, bool]:
+    return (0.5 if a == b else 1.5 * a if a >= b else 0.25 / b), a != 7 and b > -(2**62)
+
+
+@udf
+def counted_on(a: int, x: float) -> float:
+    return (a + 1) * x
+
+
+@udf
 def negated(x: float) -> float:
     return -x
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflare_nb.wasm import KernelPool, Udf
+from dataflare_nb.wasm import KernelPool, Udf, UdfFailed
 
 from . import functions
 from .python_side import INT_MAX, INT_MIN, compare
@@ -64,8 +64,8 @@ def test_float_remainders_are_exact(rows: list[tuple[float, float]]):
 def test_straight_float_code_runs_two_rows_at_a_time():
     vector = {name for name, function in FUNCTIONS.items() if function.kernel.facts.vector}
     assert {"gained", "divide", "guarded", "banded", "sign", "clipped", "root", "named_steps", "taxed"} <= vector
-    assert {"short_circuit", "quarters"} <= vector
-    assert not vector & {"collatz", "ratio", "modulo", "through_others"}
+    assert {"short_circuit", "quarters", "ordered", "each", "whichever"} <= vector
+    assert not vector & {"collatz", "ratio", "modulo", "through_others", "counted_on"}
 
 
 def test_only_functions_with_loops_are_metered():
@@ -80,3 +80,17 @@ def test_the_slow_way_to_call_gives_the_same():
     column = pl.Series(FLOATS)
     assert pool.call([column, column.reverse()]).equals(functions.guarded.call([column, column.reverse()]))
     pool.close()
+
+
+@pytest.mark.parametrize("rows", [1, 4096, 16_384, 16_385, 40_001, 65_536, 70_000])
+def test_every_row_of_a_batch_is_computed_once(rows: int):
+    frame = pl.select(price=pl.int_range(rows) / 7, quantity=pl.int_range(rows, dtype=pl.Int32), tax=pl.lit(0.25))
+    expected = frame.select(pl.col("price") * pl.col("quantity") * (1.0 + pl.col("tax"))).to_series()
+    assert functions.ordered.call(frame.get_columns()).to_list() == expected.to_list()
+
+
+@pytest.mark.parametrize("row", [0, 16_383, 16_384, 50_000])
+def test_the_row_that_fails_is_named_wherever_it_is(row: int):
+    divisors = pl.select((pl.int_range(60_000) != row).cast(pl.Float64)).to_series()
+    with pytest.raises(UdfFailed, match=f"ZeroDivisionError.* at row {row} of the batch"):
+        functions.divide.call([divisors, divisors])
