@@ -11,10 +11,7 @@ import math
 import os
 import platform
 import random
-import time
 import warnings
-from collections.abc import Callable
-from statistics import median
 
 import polars as pl
 
@@ -22,9 +19,9 @@ import dataflare_nb as flare
 from dataflare_nb.wasm import Session, Udf
 
 from . import contenders
+from .timing import Work, interleaved
 
 ROWS = 65_536
-Work = Callable[[], object]
 
 
 @flare.udf
@@ -81,18 +78,6 @@ def waves(x: float) -> float:
 
 
 HOST = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:]+)"
-
-
-def interleaved(works: list[Work], runs: int = 9) -> list[float]:
-    """Return the median seconds of each, run in turn, always right after itself."""
-    took: list[list[float]] = [[] for _ in works]
-    for _ in range(runs):
-        for i, work in enumerate(works):
-            work()
-            start = time.perf_counter()
-            work()
-            took[i].append(time.perf_counter() - start)
-    return [median(one) for one in took]
 
 
 def shown_ratio(what: str, ratio: float, bar: float, *, least: bool = False, unit: str = "") -> None:

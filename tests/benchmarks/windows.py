@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import time
-from collections.abc import Callable
-from statistics import median
-
 import duckdb
 import numpy as np
 import polars as pl
@@ -72,18 +67,3 @@ def chain_polars(frame: pl.DataFrame) -> pl.DataFrame:
         .with_columns(double=pl.col("value") * 2, share=pl.col("value") / 1_000)
         .collect(engine="streaming")
     )
-
-
-def interleaved(runs: int, *functions: Callable[[], object]) -> list[float]:
-    """Return the median seconds of each function, called in turn; one round before does not count."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for round_ in range(runs + 1):
-        for place, function in enumerate(functions):
-            gc.collect()
-            start = time.perf_counter()
-            result = function()
-            taken = time.perf_counter() - start
-            del result
-            if round_:
-                seconds[place].append(taken)
-    return [median(each) for each in seconds]
