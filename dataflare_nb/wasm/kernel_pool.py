@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -63,7 +64,7 @@ class KernelPool:
             name=facts.name,
             exports={ENTRY: _SIGNATURE},
             limits=limits or Limits(memory=MEMORY if facts.text else pages * 65536 * 2, time_ms=facts.time_ms),
-            prepare=self._check,
+            prepare=partial(_check, self._layout.end),
             metered=facts.metered or not kernel.trusted,
             trusted=kernel.trusted,
             fast=fast,
@@ -128,9 +129,6 @@ class KernelPool:
         """Free the instances. May be called twice."""
         self._pool.close()
 
-    def _check(self, guest: Guest) -> None:
-        guest.memory.check(0, self._layout.end, "what the kernel's columns need")
-
     def _prepared(self, columns: Sequence[pl.Series], *, collect: bool = False) -> _Call:
         facts = self.kernel.facts
         if len(columns) != len(facts.params):
@@ -190,6 +188,10 @@ class KernelPool:
                 f"the kernel failed at an unknown place ({number})", plugin=self.kernel.facts.name
             )
         return sites[number - 1]
+
+
+def _check(size: int, guest: Guest) -> None:
+    guest.memory.check(0, size, "what the kernel's columns need")
 
 
 def _value(column: pl.Series, row: int) -> Any:

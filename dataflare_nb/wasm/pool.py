@@ -76,7 +76,8 @@ class Pool:
         self._lent = 0
         self.memory_peak = 0
         """Bytes of the largest instance that came back."""
-        self._interrupted = False
+        # Guests ask it and know nothing of the pool, so that who drops a pool has its memory back without a collector.
+        self._interrupted = threading.Event()
         self._closed = False
 
     @property
@@ -103,7 +104,7 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise WasmRuntimeError("its pool is closed", plugin=self.name)
-            if self._interrupted:
+            if self._interrupted.is_set():
                 raise WasmInterrupted("the job was stopped", plugin=self.name)
             guest = self._machine.idle.pop() if self._machine.idle and not fresh else None
             self._lent += 1
@@ -112,7 +113,7 @@ class Pool:
             if guest is None:
                 guest = self._made()
             else:
-                guest.serve(self._stopped, self._host)
+                guest.serve(self._interrupted.is_set, self._host)
             guest.arm(about)
             yield guest
             sound = True
@@ -124,13 +125,13 @@ class Pool:
 
     def interrupt(self) -> None:
         """Abort the running guests; they and all later calls raise `WasmInterrupted` until `resume`."""
-        self._interrupted = True
+        self._interrupted.set()
         if self._machine.engine.metered:
             self._machine.engine.expire()
 
     def resume(self) -> None:
         """Lend again after an interrupt."""
-        self._interrupted = False
+        self._interrupted.clear()
 
     def close(self) -> None:
         """Let the instances go. May be called twice; guests still at work are interrupted."""
@@ -149,11 +150,8 @@ class Pool:
             self.interrupt()
         self._machine.close()
 
-    def _stopped(self) -> bool:
-        return self._interrupted
-
     def _made(self) -> Guest:
-        guest = self._machine.guest(self._host, self._stopped)
+        guest = self._machine.guest(self._host, self._interrupted.is_set)
         try:
             if self._prepare is not None:
                 self._prepare(guest)
@@ -172,7 +170,7 @@ class Pool:
             idle = self._machine.idle
             if keep and guest is not None:
                 now = guest.idle_since = time.monotonic()
-                if self._closed or self._interrupted or len(idle) >= _IDLE:
+                if self._closed or self._interrupted.is_set() or len(idle) >= _IDLE:
                     leaving.append(guest)
                 else:
                     idle.append(guest)

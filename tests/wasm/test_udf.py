@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from dataflare_nb.wasm.kernel_layout import CHUNK
 
 from . import functions
 from .functions import divide, gained
+from .made import made
 
 FRAME = pl.DataFrame({"a": [10.0, None, 3.0, 8.0], "b": [4, 5, None, 9]})
 
@@ -349,3 +352,19 @@ def test_a_function_wrapped_by_another_decorator_is_refused() -> None:
         @plus_one
         def q(x: float) -> float:
             return x * 2.0
+
+
+@pytest.mark.parametrize("signature", ["(x: float) -> float", "(x: int) -> int", "(x: str) -> str"])
+def test_a_function_that_is_dropped_frees_its_memory_without_a_collector(signature: str):
+    body = {"float": "x * 2.0", "int": "n = 0\nwhile n < x:\n    n += 3\nreturn n", "str": "x.upper() + '!'"}
+    kind = signature.split()[1][:-1]
+    function = made(signature, body[kind])
+    column = pl.Series([1, 2]).cast({"float": pl.Float64, "int": pl.Int64, "str": pl.String}[kind])
+    gc.disable()
+    try:
+        function.call([column])
+        instance = weakref.ref(function._pool.pool._machine.idle[0])
+        del function
+        assert instance() is None
+    finally:
+        gc.enable()
