@@ -65,13 +65,10 @@ def compare(path: Path) -> Run:
 
     The memory is that of nbval, the kernel and all that they start, together, so a little more than the notebook's own.
     """
-    options = ["-p", "nbval.plugin", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=100", "--timeout=0"]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *options]
-    command += ["--nbval-sanitize-with", str(NOTEBOOKS / "sanitize.cfg"), str(path)]
+    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=0"]
+    command = [sys.executable, "-m", "pytest", "--nbval", *options, str(path)]
     started, stalled = time.monotonic(), _stalled()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **_STATIC}
-    ) as done:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as done:
         peak = _Peak(done.pid)
         said, _ = done.communicate()
     seconds, waited = time.monotonic() - started, _stalled() - stalled
