@@ -10,5 +10,5 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(DATAFLARE_STATIC="1", POLARS_MAX_THREADS="2")
-    if config.option.nbval_sanitize_with is None:
+    if getattr(config.option, "nbval_sanitize_with", "") is None:
         config.option.nbval_sanitize_with = str(Path(__file__).with_name("sanitize.cfg"))
