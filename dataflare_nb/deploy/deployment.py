@@ -16,6 +16,7 @@ from ..errors import BadOption, JobStopped, WrongType, listing, located, user_li
 from ..graph import Graph, fingerprint, node
 from ..runtime.plan import plan
 from ..signature import public
+from ..windows import Every
 from . import display, support
 from .bundle import Bundle
 from .comparison import Comparison
@@ -116,6 +117,12 @@ class Deployment:
         if not graph.edge(head).bounded:
             raise BadOption(
                 f"compare at {user_line()} needs input that ends; give it rows: compare(frame), or bound the source"
+            )
+        windows = (item for item in graph if isinstance(item, node.Window))
+        if clocked := next((item for item in windows if isinstance(item.early, Every)), None):
+            raise BadOption(
+                f"compare at {user_line()}: `{clocked.id}` tells early results by the clock, {clocked.early}, and "
+                "how many differs from run to run; compare it without `early`, or with early=after_count(n)"
             )
         cluster = self._local()
         with tempfile.TemporaryDirectory(prefix="dataflare-compare-") as folder:

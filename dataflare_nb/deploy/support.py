@@ -10,7 +10,6 @@ from typing import Literal
 from ..graph import Graph, node
 from ..runtime.plan import plan
 from ..runtime.plugins import NAME as PLUGIN
-from ..windows import Every
 from . import blobs, functions
 from .layout import layout
 from .secrets import references, written_out
@@ -68,7 +67,7 @@ TABLE: tuple[Support, ...] = (
     Support("window", "count", True, _KEYS),
     Support("window", "global_window", True, _KEYS),
     Support("window", "early=after_count", True, "counted as in the notebook"),
-    Support("window", "early=every", False, "early results by the clock are told by the local engine only"),
+    Support("window", "early=every", True, "by the clock of the worker, so how many differs from run to run"),
     Support("source", "frame", True, "the rows travel in the bundle"),
     *(Support("source", name, True, _FILES) for name in ("parquet", "csv", "ndjson", "ipc")),
     Support("source", "rate", True, "each split at its own rate"),
@@ -122,8 +121,6 @@ def _reasons(item: node.AnyNode, graph: Graph) -> Iterator[str]:
             yield from _refused("source", name)
         case node.Write(sink=name):
             yield from _refused("sink", name)
-        case node.Window(early=Every()):
-            yield from _refused("window", "early=every")
         case _:
             yield from _refused("step", item.kind)
     for stored in (*getattr(item, "exprs", ()), *(arg for each in getattr(item, "plugins", ()) for arg in each.args)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from dataflare_nb import Stream
 from dataflare_nb.deploy import Deployer
 from dataflare_nb.deploy.local import ClusterJob, LocalCluster
 from dataflare_nb.engine import run
+from dataflare_nb.errors import BadOption
 from dataflare_nb.graph import Graph
 from dataflare_nb.runtime.plan import plan
 
@@ -83,3 +85,22 @@ def ledgers_agree(job: ClusterJob, graph: Graph, heads: list[str]) -> None:
         differ = both.filter(pl.col(name) != pl.col(f"{name}_there"))
         assert differ.is_empty(), differ.select("stage", name, f"{name}_there")
     assert theirs["held"].sum() == 0
+
+
+def test_early_results_come_by_the_clock_while_a_window_is_open(cluster: LocalCluster, tmp_path: Path) -> None:
+    def slowly(frame: pl.DataFrame) -> pl.DataFrame:
+        time.sleep(0.05)
+        return frame
+
+    rows = flare.from_frame(events(rows=4_000)).event_time("at", "20s", unit="s", watermark_every=64)
+    wanted = rows.key_by("key").window(flare.tumbling("1h")).agg(**MEAN).collect()
+    keyed = rows.map_batches(slowly).key_by("key")
+    stream = keyed.window(flare.tumbling("1h"), early=flare.every("200ms")).agg(**MEAN)
+    made = stream.deploy(cluster, out=tmp_path / "x")
+    with pytest.raises(BadOption, match=r"tells early results by the clock, every\(200ms\)"):
+        made.compare()
+    found = made.submit().wait(100).result(stream.ref)
+    same(found.filter(pl.col("pane") == "on_time").drop("pane", "revision"), wanted)
+    told = found.group_by("window_start", "key").agg(pl.col("revision").sort())["revision"].to_list()
+    assert all(numbers == list(range(len(numbers))) for numbers in told)
+    assert max(map(len, told)) > 2, "too few early results for a job of three seconds"

@@ -14,6 +14,7 @@ from dataflare_nb import Stream
 from dataflare_nb.deploy.worker.loading import load
 from dataflare_nb.deploy.worker.pipeline import Pipeline
 from dataflare_nb.wasm import aggregate
+from dataflare_nb.windows import Tumbling, WindowSpec
 
 from . import graphs
 from .rehearsal import Rehearsal
@@ -99,6 +100,27 @@ def test_shares_give_the_rows_of_the_local_engine(name: str, tmp_path: Path) -> 
     for seed, crashes in ((1, False), (2, True)):
         (found,) = Rehearsal(folder, seed=seed, crashes=crashes).run().values()
         same(found, wanted)
+
+
+@pytest.mark.parametrize("window", [flare.tumbling("1m"), flare.session("15s")], ids=str)
+@pytest.mark.parametrize("keys", [["key"], []], ids=["keys", "no keys"])
+def test_early_results_are_told_by_the_clock_and_the_last_ones_hold(
+    window: WindowSpec, keys: list[str], tmp_path: Path
+) -> None:
+    rows = timed().key_by(*keys) if keys else timed()
+    wanted = rows.window(window).agg(**MEAN).collect()
+    stream = rows.window(window, early=flare.every("1s")).agg(**MEAN)
+    folder = stream.deploy(flare.Flink(parallelism=2, max_parallelism=16), out=tmp_path / "x").folder
+    for seed, crashes in ((1, False), (2, True)):
+        (found,) = Rehearsal(folder, seed=seed, crashes=crashes).run().values()
+        early = found.filter(pl.col("pane") == "early")
+        assert early.height, "no early result"
+        same(found.filter(pl.col("pane") == "on_time").drop("pane", "revision"), wanted.drop("revision", strict=False))
+        if isinstance(window, Tumbling):
+            revisions = found.group_by("window_start", *keys).agg(pl.col("revision"), pl.col("n"))
+            for told, counts in revisions.select("revision", "n").iter_rows():
+                assert told == list(range(len(told)))
+                assert counts == sorted(counts)
 
 
 def test_several_outputs_and_a_sink_are_told_apart(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         self._loaded: Loaded = load(Path(self._folder))
         self._pipelines: dict[int, Pipeline] = {}
+        self._timers: dict[int, int] = {}
         self._state = runtime_context.get_state(ValueStateDescriptor("pipeline", Types.PICKLED_BYTE_ARRAY()))
         job = self._loaded.job
         self._keys = placement.keys(job.partitions, job.key_groups)
@@ -83,7 +84,21 @@ class Hosted(KeyedProcessFunction):  # type: ignore[misc]
         before = pipeline.rows
         yield from self._out(pipeline, self._work(pipeline, value))
         self._rows.inc(pipeline.rows - before)
+        self._keep(key, pipeline, ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        key = int(ctx.get_current_key())
+        pipeline = self._pipeline(key)
+        self._timers.pop(key, None)
+        yield from self._out(pipeline, pipeline.ring())
+        self._keep(key, pipeline, ctx)
+
+    def _keep(self, key: int, pipeline: Pipeline, ctx: Any) -> None:
         self._state.update(_Lazily(pipeline))
+        due = pipeline.due
+        if due is not None and self._timers.get(key) != due:
+            self._timers[key] = due
+            ctx.timer_service().register_processing_time_timer(-(-due // 1_000))
 
     def _work(self, pipeline: Pipeline, value: Any) -> Iterator[Sent]:
         return pipeline.feed(bytes(value))

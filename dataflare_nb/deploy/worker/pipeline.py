@@ -23,7 +23,7 @@ from ...runtime.host import Host
 from ...runtime.packet import WHOLE, Packet
 from ...runtime.plan import StagePlan
 from ...runtime.source import SourceDriver
-from ...types import NEVER, Clock, End, Side, Watermark
+from ...types import NEVER, Clock, End, EventTime, Side, Watermark
 from . import codec
 from .combiner import Combiner
 from .ledger import LEDGER, Ledger
@@ -217,6 +217,23 @@ class Pipeline:
         yield from self._flushed()
         if not self._coming and self.ledger.close():
             yield self._reckoning()
+
+    @property
+    def due(self) -> EventTime | None:
+        """When early results are to be told by the clock, if any are."""
+        return min(
+            (due for host in self._hosts.values() if (due := host.operator.due_clock()) is not None), default=None
+        )
+
+    def ring(self) -> Iterator[Sent]:
+        """Tell the early results that are due by now."""
+        return records(self.run, self._rung())
+
+    def _rung(self) -> Iterator[Out]:
+        for name, host in self._hosts.items():
+            for packet in host.tick():
+                yield from self._send(name, packet)
+        yield from self._flushed()
 
     def _take_partials(self, receiver: str, packet: Packet) -> None:
         operator = self._hosts[receiver].operator
