@@ -134,7 +134,7 @@ class Calls:
         if kind is Kind.FLOAT and value.kind in _TO_FLOAT:
             return Value(as_float(value), kind, none=value.none)
         if value.kind is kind or (kind is Kind.INT and value.kind is Kind.LITERAL):
-            return Value(value.code, kind, none=value.none)
+            return Value(value.code, kind, none=value.none, point=value.point)
         way = f"; convert it with {kind.value}(...)" if {value.kind, kind} <= _CONVERTIBLE else ""
         raise self.source.error(node, f"this is {value.kind.spoken} and must be {kind.spoken}{way}")
 

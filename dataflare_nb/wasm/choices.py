@@ -15,7 +15,7 @@ _MOST = 1500
 # What may fail, is seen from outside, or may take long. Slices and lengths of a text do none of it.
 _HEAVY = re.compile(
     r"\(call (?!\$text_slice |\$text_length )|\(br|\(return|\(loop|unreachable|\.store|global\.set|memory\."
-    r"|local\.set \$[vn]_|div_|rem_|trunc_f"
+    r"|local\.set \$[vnc]_|div_|rem_|trunc_f"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from .characters import among
 from .source import Source
 from .texts import TEXTUAL, contains
 from .texts import relation as text_relation
@@ -125,13 +126,20 @@ class Comparisons:
             )
         start, held = self.hold(left)
         if not self._is_constants(right_node):
-            then, whole = self.hold(self.value(right_node))
+            whole = self.value(right_node)
+            then, whole = ("", whole) if whole.number is not None else self.hold(whole)
             if whole.kind not in TEXTUAL:
                 raise self.source.error(right_node, "`in` looks into a text, or a tuple of constants: `n in (1, 2, 3)`")
             inside = contains(self, whole, held, left_node)  # type: ignore[arg-type]
             return f"(block (result i32) {start} {then} {f'(i32.eqz {inside})' if negated else inside})"
+        parts = self._elements(right_node)
         found = "(i32.const 0)"
-        for part in self._elements(right_node):
+        if held.point is not None:
+            texts = [part.number for part in parts if isinstance(part.number, str)]
+            known = among(self, held, [text for text in texts if len(text) == 1])  # type: ignore[arg-type]
+            if known is not None:
+                found, parts = known, []
+        for part in parts:
             if part.kind is Kind.NONE or (part.kind not in NUMBERS) != (held.kind not in NUMBERS):
                 continue
             if part.kind in NUMBERS or part.kind is held.kind:

@@ -90,9 +90,9 @@ def compile_function(
     if any(slot.type == "str" for slot in outputs):
         unit.needs.add("text_store")
         no_room = unit.site(*NO_ROOM, source, source.tree)
-    selection = select(unit.needs, unit.end)
+    selection = select(unit.needs, unit.end, unit.tables)
     start = -(-selection.end // START) * START
-    text = _module(unit, selection, start, source, signature, code, frame, vector)
+    text = selection.placed(_module(unit, selection, start, source, signature, code, frame, vector))
     try:
         module = link(bytes(wasmtime.wat2wasm(text)), selection)
     except wasmtime.WasmtimeError as error:  # pragma: no cover - a mistake of the compiler

@@ -12,6 +12,7 @@ from ..parameters import Param
 from . import builtin_calls  # noqa: F401 - it registers what it compiles
 from .arithmetic import Arithmetic
 from .calling import Calls
+from .characters import is_constant
 from .choices import choose
 from .comparing import Comparisons, named
 from .refusals import refusal
@@ -20,7 +21,7 @@ from .temporal import constant_time
 from .text_formats import formatted
 from .text_methods import split_item
 from .texts import TEXTUAL, constant_text, item
-from .unit import Flow, Frame, Inner, Unit, absence, variable
+from .unit import Flow, Frame, Inner, Unit, absence, code_point, variable
 from .values import NONE, Kind, Type, Value, as_kind, joined, truth
 
 
@@ -178,7 +179,8 @@ class Expressions(Calls, Comparisons, Arithmetic):
                 raise Unsettled
             return NONE
         none = f"(local.get {absence(name)})" if kept.optional and not present else None
-        return Value(f"(local.get {variable(name)})", kept.kind, none=none)
+        point = f"(local.get {code_point(name)})" if name in self.frame.flow.characters else None
+        return Value(f"(local.get {variable(name)})", kept.kind, none=none, point=point)
 
     def _unassigned(self, name: str, node: ast.AST) -> UdfError:
         return self.source.error(
@@ -210,6 +212,12 @@ class Expressions(Calls, Comparisons, Arithmetic):
         code = f"(local.set {variable(name)} {as_kind(value, kept.kind)})"
         if kept.optional:
             code += f" (local.set {absence(name)} {value.none or '(i32.const 0)'})"
+        if value.point is None or value.none is not None:
+            flow.characters.discard(name)
+        else:
+            flow.characters.add(name)
+            self.frame.slots[code_point(name)] = "i32"
+            code += f" (local.set {code_point(name)} {value.point})"
         return code
 
     def _assign_record(self, name: str, value: Value, node: ast.AST) -> None:
@@ -223,7 +231,8 @@ class Expressions(Calls, Comparisons, Arithmetic):
             raise self.source.error(node, "a tuple is assigned on a line of its own")
         code = self.assign(name, value, node)
         found = self._local(name, node)
-        return Value(f"(block (result {found.kind.wat}) {code} {found.code})", found.kind, none=found.none)
+        code = f"(block (result {found.kind.wat}) {code} {found.code})"
+        return Value(code, found.kind, none=found.none, point=found.point)
 
     def static(self, node: ast.expr) -> Any:
         """Return the Python object that a name or attribute stands for, outside the function."""
@@ -291,7 +300,12 @@ class Expressions(Calls, Comparisons, Arithmetic):
             flag = self.frame.temporary("i32")
             code += f" (local.set {flag} {value.none or '(i32.const 0)'})"
             none = f"(local.get {flag})"
-        return code, Value(f"(local.get {name})", kept.kind, none=none)
+        point = value.point
+        if point is not None and not is_constant(point) and value.none is None:
+            kept_point = self.frame.temporary("i32")
+            code += f" (local.set {kept_point} {point})"
+            point = f"(local.get {kept_point})"
+        return code, Value(f"(local.get {name})", kept.kind, none=none, point=point)
 
     def _item(self, node: ast.Subscript) -> Value:
         piece = split_item(self, node)
@@ -313,7 +327,11 @@ class Expressions(Calls, Comparisons, Arithmetic):
         if not owner.code:
             return part
         return Value(
-            f"(block (result {part.kind.wat}) {owner.code} {part.code})", part.kind, part.number, none=part.none
+            f"(block (result {part.kind.wat}) {owner.code} {part.code})",
+            part.kind,
+            part.number,
+            none=part.none,
+            point=part.point,
         )
 
     # ---- choices ----

@@ -51,6 +51,7 @@ class Function(msgspec.Struct, frozen=True, array_like=True):
 class Data(msgspec.Struct, frozen=True, array_like=True):
     """One table."""
 
+    name: str
     align: int
     content: bytes
 
@@ -79,6 +80,12 @@ class Selection:
         """Return the text that declares the stack, which must be the first global."""
         return "" if self.stack is None else f"(global $stack (mut i32) (i32.const {self.stack}))"
 
+    def placed(self, text: str) -> str:
+        """Return the text with the places of tables where it has their marks."""
+        for number, at in self.places.items():
+            text = text.replace(table_mark(library().data[number].name), str(at))
+        return text
+
     def tables(self) -> list[bytes]:
         """Return the tables as data segments."""
         content = library().data
@@ -102,12 +109,27 @@ def _numbers() -> dict[str, int]:
     return {function.name: i for i, function in enumerate(library().functions)}
 
 
-def select(names: Iterable[str], start: int) -> Selection:
-    """Return what the named functions need; tables and stack begin at `start`."""
+@cache
+def _table_numbers() -> dict[str, int]:
+    return {table.name: i for i, table in enumerate(library().data)}
+
+
+def table(name: str) -> Data:
+    """Return a table by its name."""
+    return library().data[_table_numbers()[name]]
+
+
+def table_mark(name: str) -> str:
+    """Return what stands in a kernel's text for the place of a table until `Selection.placed`."""
+    return f"<{name}>"
+
+
+def select(names: Iterable[str], start: int, tables: Iterable[str] = ()) -> Selection:
+    """Return what the named functions and whoever reads the named tables need; all of it begins at `start`."""
     numbers, functions = _numbers(), library().functions
     waiting = [numbers[name] for name in names]
     wanted: set[int] = set()
-    tables: set[int] = set()
+    wanted_tables = {_table_numbers()[name] for name in tables}
     stack = False
     while waiting:
         number = waiting.pop()
@@ -120,11 +142,11 @@ def select(names: Iterable[str], start: int) -> Selection:
             elif patch.kind is PatchKind.STACK:
                 stack = True
             else:
-                tables.add(patch.target)
+                wanted_tables.add(patch.target)
     at = _up(start, 16) + (STACK if stack else 0)
     top = at if stack else None
     places = {}
-    for number in sorted(tables):
+    for number in sorted(wanted_tables):
         table = library().data[number]
         at = _up(at, table.align)
         places[number] = at
@@ -133,8 +155,8 @@ def select(names: Iterable[str], start: int) -> Selection:
 
 
 def link(module: bytes, selection: Selection) -> bytes:
-    """Return the module with the bodies of what it imports, and the tables these read."""
-    if not selection.functions:
+    """Return the module with the bodies of what it imports, and the tables that are read."""
+    if not selection.functions and not selection.places:
         return module
     found: list[tuple[int, bytes]] = []
     at = 8
@@ -143,7 +165,7 @@ def link(module: bytes, selection: Selection) -> bytes:
         size, at = unsigned(module, at + 1)
         found.append((number, module[at : at + size]))
         at += size
-    kinds = next(_kinds(content) for number, content in found if number == _IMPORT)
+    kinds = next((_kinds(content) for number, content in found if number == _IMPORT), [])
     more = {
         _FUNCTION: [leb(kind) for kind in kinds],
         _CODE: [_body(library().functions[i], selection) for i in selection.functions],

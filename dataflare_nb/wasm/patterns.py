@@ -45,7 +45,7 @@ def fits(ex: Expressions, pattern: ast.pattern, subject: Value) -> str:
                 raise ex.source.error(value, "a pattern is a constant here")
             if subject.kind is Kind.NONE or (constant.kind in NUMBERS) != (subject.kind in NUMBERS):
                 return "(i32.const 0)"
-            plain = Value(subject.code, subject.kind)
+            plain = Value(subject.code, subject.kind, point=subject.point)
             return _present(subject, ex.relation(ast.Eq(), plain, constant, value))
     raise ex.source.error(
         pattern, "a pattern is a constant, several joined with `|`, or a name; write other tests as `if`"

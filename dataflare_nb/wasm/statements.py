@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import patterns, words
+from .arithmetic import NO_64_BITS
 from .choices import choose, is_choice
 from .expressions import Expressions, Unsettled
 from .refusals import refusal
 from .signature import Signature
 from .source import Source
-from .texts import TEXTUAL, next_text, size_of, spread
-from .unit import Flow, Frame, Inner, Unit
-from .values import INTS, NONE, Kind, Type, Value, as_int
+from .texts import TEXTUAL, parts_of, spread
+from .unit import Flow, Frame, Inner, Unit, variable
+from .values import EXACT, INTS, NONE, Kind, Type, Value, as_int
 
 _MOST_PASSES = 8
+_ROUNDS, _SHORT = 4, 4000
+"""How often a round over a character is written out, and how many letters of code it may have for that."""
 
 
 class _Loop:
@@ -242,6 +245,10 @@ class Body:
 
     def _if(self, node: ast.If) -> tuple[str, bool]:
         test, true, false = self._test(node.test, node)
+        counted = self._counted(node, test, true)
+        if counted is not None:
+            self._frame.flow = Flow.meet([true, false])
+            return counted, True
         self._frame.flow = true
         then, then_falls = self._block(node.body)
         after_then, self._frame.flow = self._frame.flow, false
@@ -251,6 +258,29 @@ class Body:
             self._frame.flow = Flow.meet(ends)
         branch = f"(else {other})" if other else ""
         return f"(if {test} (then {then}) {branch})", bool(ends)
+
+    def _counted(self, node: ast.If, test: str, true: Flow) -> str | None:
+        """Compile `if test: n += 1` without a branch, which the data would steer; None if it is something else."""
+        match node:
+            case ast.If(
+                body=[ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=ast.Constant(value=int() as step))],
+                orelse=[],
+            ) if not isinstance(step, bool) and 0 < step <= EXACT:
+                pass
+            case _:
+                return None
+        kept = self._frame.types.get(name)
+        if kept is None or kept.optional or kept.kind is not Kind.INT or name not in true.assigned:
+            return None
+        more, total = (self._frame.temporary("i64") for _ in range(2))
+        before, after = f"(local.get {variable(name)})", f"(local.get {total})"
+        added = node.body[0]
+        wrong = self._ex.failing(f"(i64.lt_s {after} {before})", "OverflowError", NO_64_BITS, added)
+        mark = self._unit.mark(self._source, added)
+        return (
+            f"(local.set {more} (select (i64.const {step}) (i64.const 0) {test})) {mark} "
+            f"(local.set {total} (i64.add {before} (local.get {more}))) {wrong} (local.set {variable(name)} {after})"
+        )
 
     def _match(self, node: ast.Match) -> tuple[str, bool]:
         subject = self._ex.maybe(node.subject)
@@ -368,25 +398,19 @@ class Body:
             raise self._source.error(
                 node.iter, "a compiled loop goes over range(...), the characters of a text, or what split gives"
             )
-        at, size, item = (self._frame.temporary(wat) for wat in ("i32", "i32", "i64"))
-        begin = f"{held} (local.set {size} (i32.wrap_i64 {size_of(whole.code)})) (local.set {at} (i32.const 0)) {start}"
-        value, width = next_text(self._ex, whole, at, item)
+        begin, end, read, value, on = parts_of(self._ex, whole)
 
         def round_(loop: _Loop) -> tuple[str, Flow, list[Flow]]:
             done = self._frame.flow.copy()
             stores = [self._ex.assign(name, Value(f"(local.get {number})", Kind.INT), node) for name in names]
-            stores.append(self._ex.assign(target.id, Value(f"(local.get {item})", Kind.STR), node))
+            stores.append(self._ex.assign(target.id, value, node))
             body, ends = self._loop_body(node.body, loop)
             count = f"(local.set {number} (i64.add (local.get {number}) (i64.const 1)))" if names else ""
-            again = (
-                f"(loop {loop.again} (br_if {loop.done} (i32.ge_u (local.get {at}) (local.get {size})))"
-                f" (local.set {item} {value}) {' '.join(stores)} (block {loop.next} {body})"
-                f" (local.set {at} (i32.add (local.get {at}) {width})) {count} (br {loop.again}))"
-            )
-            return again, done, ends
+            once = f"(br_if {loop.done} {end}) {read} {' '.join(stores)} {on} (block {loop.next} {body}) {count}"
+            return f"(loop {loop.again} {_several(once)} (br {loop.again}))", done, ends
 
         loop, again, done, _ = self._rounds(round_)
-        return self._after_loop(node, loop, f"{begin} {again}", done)
+        return self._after_loop(node, loop, f"{held} {begin} {start} {again}", done)
 
     def _numbering(self, node: ast.Call) -> tuple[str, str, ast.expr]:
         """Return the local that counts for `enumerate`, code that begins, and what is counted."""
@@ -407,10 +431,10 @@ class Body:
             self._frame.flow = head.copy()
             loop = _Loop(self._frame)
             code, done, ends = round_(loop)
-            lost = head.present - Flow.meet(ends).present if ends else set()
-            if not lost:
+            held = Flow.meet([head, *ends])
+            if held == head:
                 return loop, code, done, ends
-            head.present -= lost
+            head = held
 
     def _after_loop(self, node: ast.While | ast.For, loop: _Loop, code: str, done: Flow | None) -> tuple[str, bool]:
         """Return the loop with its `else`; `done` holds where it ends by itself, if it ever does."""
@@ -462,6 +486,11 @@ class Body:
         return (
             self._ex.failing("(i32.const 1)", kind.__name__, _text_of(args[0]) if args else "", node) + " unreachable"
         )
+
+
+def _several(once: str) -> str:
+    """Return a round of a loop as often as it stands there, since every return to the head looks at the clock."""
+    return " ".join([once] * (_ROUNDS if len(once) <= _SHORT and "(loop " not in once else 1))
 
 
 def _stored_name(node: ast.Name | ast.arg | ast.MatchAs) -> str | None:

@@ -300,9 +300,3 @@ def tested(ex: Arithmetic, text: str, name: str, otherwise: Callable[[str], str]
     one = f"(i64.eq (i64.and {text} (i64.const {0xFFFFFFFF80000000:#x})) (i64.const {_ONE_ASCII}))"
     then = f"(local.set {byte} (i32.load8_u {address(text)})) {CHARACTERS[name](f'(local.get {byte})')}"
     return f"(block (result i32) {start} (if (result i32) {one} (then {then}) (else {otherwise(text)})))"
-
-
-def character(text: str, at: str, otherwise: str) -> str:
-    """Return code for the character at a byte."""
-    place = f"(i64.add (i64.and {text} (i64.const 0xffffffff)) (i64.extend_i32_u {at}))"
-    return f"(if (result i64) {is_ascii(text)} (then (i64.or (i64.const {1 << 32}) {place})) (else {otherwise}))"

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import characters, words
 from . import text_inline as inline
-from . import words
 from .intrinsics import METHODS
 from .texts import START, STOP, finding, found, making, plain, size_of
 from .values import INTS, Kind, Value, as_int
@@ -92,7 +92,12 @@ def _testing(name: str, function: str, *more: int) -> None:
         def called(text: str) -> str:
             return plain(ex, function, text, *(f"(i32.const {n})" for n in more))
 
-        code = inline.tested(ex, owner.code, name, called) if name in inline.CHARACTERS else called(owner.code)
+        if owner.point is not None:
+            code = characters.tested(ex, owner, name)
+        elif name in inline.CHARACTERS:
+            code = inline.tested(ex, owner.code, name, called)
+        else:
+            code = called(owner.code)
         return Value(code, Kind.BOOL)
 
     METHODS[Kind.STR, name] = body

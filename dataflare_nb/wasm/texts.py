@@ -10,8 +10,8 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from . import characters, words
 from . import text_inline as inline
-from . import words
 from .intrinsics import INTRINSICS, OnNumbers, intrinsic, overloads
 from .values import FLOATS, INT_MAX, INTS, NUMBERS, Kind, Value, as_int
 
@@ -39,7 +39,8 @@ def constant_text(ex: Arithmetic, text: str, node: ast.AST) -> Value:
         raise ex.source.error(node, "half of a surrogate pair is no text that a column can hold") from None
     flag = _ASCII if text.isascii() else 0
     place = ex.unit.constant(content) if content else 0
-    return Value(f"(i64.const {len(content) << 32 | place | flag})", Kind.STR, text)
+    point = f"(i32.const {ord(text)})" if len(text) == 1 else None
+    return Value(f"(i64.const {len(content) << 32 | place | flag})", Kind.STR, text, point=point)
 
 
 def plain(ex: Arithmetic, name: str, *args: str) -> str:
@@ -116,6 +117,10 @@ def operation(ex: Arithmetic, node: ast.BinOp | ast.AugAssign, sign: str, left: 
 
 def relation(ex: Arithmetic, op: ast.cmpop, left: Value, right: Value) -> str:
     """Return code that compares two texts."""
+    if left.point is not None or right.point is not None:
+        code = characters.compared(ex, op, left, right)
+        if code is not None:
+            return code
     if isinstance(op, (ast.Eq, ast.NotEq)):
         one, other = (left, right) if inline.short(left) is None else (right, left)
         content = inline.short(other)
@@ -131,6 +136,10 @@ def contains(ex: Arithmetic, whole: Value, part: Value, node: ast.AST) -> str:
     """Return code for `part in whole`; both can be read any number of times."""
     if part.kind is not Kind.STR:
         raise ex.source.error(node, f"`in` of {whole.kind.spoken} takes a str, not {part.kind.spoken}")
+    if part.point is not None and isinstance(whole.number, str):
+        code = characters.among(ex, part, whole.number)
+        if code is not None:
+            return code
     return plain(ex, "text_contains" if whole.kind is Kind.STR else "texts_contain", whole.code, part.code)
 
 
@@ -155,11 +164,12 @@ def item(ex: Expressions, node: ast.Subscript, owner: Value) -> Value:
     if not isinstance(node.slice, ast.Slice):
         name, wrong = ("text_item", words.TEXT_INDEX) if owner.kind is Kind.STR else ("texts_item", words.LIST_INDEX)
         index = as_int(_index(ex, node.slice))
-        if owner.kind is Kind.STR:
-            code = inline.item(ex, owner.code, index, lambda *args: plain(ex, name, *args))
-        else:
-            code = plain(ex, name, owner.code, index)
-        return Value(found(ex, node, ("IndexError", wrong), code), Kind.STR)
+        if owner.kind is not Kind.STR:
+            return Value(finding(ex, node, ("IndexError", wrong), name, owner.code, index), Kind.STR)
+        code = inline.item(ex, owner.code, index, lambda *args: plain(ex, name, *args))
+        result = ex.frame.temporary("i64")
+        code = f"(local.tee {result} {found(ex, node, ('IndexError', wrong), code)})"
+        return Value(code, Kind.STR, point=characters.only(ex, f"(local.get {result})"))
     if owner.kind is not Kind.STR:
         raise ex.source.error(node, "a list of texts is indexed by an int here, not by a slice")
     first, last = _bound(ex, node.slice.lower), _bound(ex, node.slice.upper)
@@ -179,13 +189,26 @@ def item(ex: Expressions, node: ast.Subscript, owner: Value) -> Value:
 # ---- lists of texts, and the characters of one ----
 
 
-def next_text(ex: Arithmetic, whole: Value, at: str, item: str) -> tuple[str, str]:
-    """Return code for what stands at a place of a text or list, and for how far it is to the next, once it is read."""
-    if whole.kind is Kind.STR:
-        place = f"(local.get {at})"
-        character = inline.character(whole.code, place, plain(ex, "text_character", whole.code, place))
-        return character, f"(i32.wrap_i64 {size_of(f'(local.get {item})')})"
-    return f"(i64.load (i32.add (i32.wrap_i64 {whole.code}) (i32.shl (local.get {at}) (i32.const 3))))", "(i32.const 1)"
+def parts_of(ex: Arithmetic, whole: Value) -> tuple[str, str, str, Value, str]:
+    """Return what a loop over the characters of a text, or the texts of a list, is made of.
+
+    It is code that begins, a test for the end, code that reads what is next, that, and code that goes on behind it;
+    the last may run as soon as the value was taken.
+    """
+    at, end = (ex.frame.temporary("i32") for _ in range(2))
+    place, stop = f"(local.get {at})", f"(local.get {end})"
+    wide = whole.kind is Kind.TEXTS
+    start = f"(i32.wrap_i64 {whole.code})" if wide else inline.address(whole.code)
+    size = f"(i32.shl {inline.size(whole.code)} (i32.const 3))" if wide else inline.size(whole.code)
+    begin = f"(local.set {at} {start}) (local.set {end} (i32.add {place} {size}))"
+    done = f"(i32.ge_u {place} {stop})"
+    if wide:
+        on = f"(local.set {at} (i32.add {place} (i32.const 8)))"
+        return begin, done, "", Value(f"(i64.load {place})", Kind.STR), on
+    point, next_ = (ex.frame.temporary("i32") for _ in range(2))
+    get = f"(local.get {point})"
+    text = Value(characters.between(place, f"(local.get {next_})", get), Kind.STR, point=get)
+    return begin, done, characters.first(ex, place, point, next_), text, f"(local.set {at} (local.get {next_}))"
 
 
 def spread(ex: Expressions, value: Value, count: int, node: ast.AST) -> tuple[str, Value]:
@@ -265,6 +288,8 @@ def length(ex: Arithmetic, value: Value) -> Value:
 def _ord(ex: Expressions, node: ast.Call, args: Sequence[Value]) -> Value:
     if args[0].kind is not Kind.STR:
         raise ex.source.error(node, f"`ord` takes a str, not {args[0].kind.spoken}")
+    if args[0].point is not None:
+        return characters.number(ex, args[0])
     return Value(finding(ex, node, ("TypeError", words.NOT_ONE_CHARACTER), "text_ord", args[0].code), Kind.INT)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .columns import Slot
 from .kernel import START, Site
+from .library import table_mark
 from .signature import Returns
 from .source import Source
 from .values import Kind, Type, Value
@@ -35,13 +36,14 @@ class Inner:
 class Unit:
     """One module under construction.
 
-    `needs` are functions of the library, and `arena` says that some make text; `loops` says that it may run for
-    long, so it must be metered.
+    `needs` are functions of the library and `tables` tables of it, and `arena` says that some make text; `loops` says
+    that it may run for long, so it must be metered.
     """
 
     sites: list[Site] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
     needs: set[str] = field(default_factory=set)
+    tables: set[str] = field(default_factory=set)
     functions: dict[str, str] = field(default_factory=dict)
     inner: dict[int, Inner] = field(default_factory=dict)
     sources: list[Source] = field(default_factory=list)
@@ -56,6 +58,11 @@ class Unit:
             self.constants[content] = self.end
             self.end += (len(content) + 15) // 8 * 8
         return self.constants[content]
+
+    def table(self, name: str) -> str:
+        """Return what goes behind `offset=` to read a table of the library, whose place is found in the end."""
+        self.tables.add(name)
+        return table_mark(name)
 
     def mark(self, source: Source, node: ast.AST) -> str:
         """Return a comment that says where the code that follows comes from."""
@@ -82,20 +89,27 @@ class Unit:
 
 @dataclass(slots=True)
 class Flow:
-    """What holds at one place of the code: which names have a value, and which optional ones are not None."""
+    """What holds at one place of the code.
+
+    These names have a value, these optional ones are not None, and these texts are one character, whose code point
+    is kept beside them.
+    """
 
     assigned: set[str] = field(default_factory=set)
     present: set[str] = field(default_factory=set)
+    characters: set[str] = field(default_factory=set)
 
     def copy(self) -> Flow:
         """Return the same, to be changed apart."""
-        return Flow(set(self.assigned), set(self.present))
+        return Flow(set(self.assigned), set(self.present), set(self.characters))
 
     @staticmethod
     def meet(flows: Sequence[Flow]) -> Flow:
         """Return what holds wherever one came from."""
         return Flow(
-            set.intersection(*(flow.assigned for flow in flows)), set.intersection(*(flow.present for flow in flows))
+            set.intersection(*(flow.assigned for flow in flows)),
+            set.intersection(*(flow.present for flow in flows)),
+            set.intersection(*(flow.characters for flow in flows)),
         )
 
 
@@ -147,6 +161,11 @@ def variable(name: str) -> str:
 def absence(name: str) -> str:
     """Return the local that is 1 while an optional variable is None."""
     return f"$n_{_ascii(name)}"
+
+
+def code_point(name: str) -> str:
+    """Return the local that holds the code point of a variable while it is one character."""
+    return f"$c_{_ascii(name)}"
 
 
 def _ascii(name: str) -> str:

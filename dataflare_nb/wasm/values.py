@@ -81,8 +81,9 @@ class Type:
 class Value:
     """Code that leaves one value, its kind, and the number or text if it is known.
 
-    `none` is code that says, once `code` has run, whether the value is None; without it, it never is. A record
-    leaves nothing: its code puts the `parts` where they can be read, any number of times.
+    `none` is code that says, once `code` has run, whether the value is None; without it, it never is. In the same way
+    `point` gives the code point of a text that is known to be one character. A record leaves nothing: its code puts
+    the `parts` where they can be read, any number of times.
     """
 
     code: str
@@ -91,6 +92,7 @@ class Value:
     none: str | None = None
     parts: tuple[Value, ...] = ()
     fields: tuple[str, ...] = ()
+    point: str | None = None
 
     @property
     def type(self) -> Type:

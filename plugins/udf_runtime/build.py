@@ -128,7 +128,9 @@ def library(module: bytes) -> Library:
         patches = tuple(patch(found, start, symbols) for found in relocations if start <= found[1] < start + len(code))
         params, results = types[kinds[i]]
         functions.append(Function(names[i], params, results, code, patches))
-    data = tuple(Data(1 << align, segment) for align, segment in zip(aligns, segments, strict=True))
+    tables = {index: name for name, kind, index in symbols if kind == 1}
+    parts = enumerate(zip(aligns, segments, strict=True))
+    data = tuple(Data(tables[i], 1 << align, segment) for i, (align, segment) in parts)
     return Library(tuple(functions), data)
 
 

@@ -77,11 +77,6 @@ OFFER str text_item(str s, i64 index) {
 }
 
 /* The character at a byte, for loops. */
-OFFER str text_character(str s, u32 at) {
-  const u8* p = start_of(s) + at;
-  return text_of(p, width_of(*p), *p < 0x80 ? KNOWN_ASCII : 0);
-}
-
 /* s[from:to]; what is left out is 0 and the largest int. */
 OFFER str text_slice(str s, i64 from, i64 to) {
   u32 size = size_of(s), ascii = ascii_of(s);
