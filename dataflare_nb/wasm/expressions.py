@@ -212,7 +212,7 @@ class Expressions(Calls, Comparisons, Arithmetic):
         code = f"(local.set {variable(name)} {as_kind(value, kept.kind)})"
         if kept.optional:
             code += f" (local.set {absence(name)} {value.none or '(i32.const 0)'})"
-        if value.point is None or value.none is not None:
+        if value.point is None:
             flow.characters.discard(name)
         else:
             flow.characters.add(name)
@@ -301,7 +301,7 @@ class Expressions(Calls, Comparisons, Arithmetic):
             code += f" (local.set {flag} {value.none or '(i32.const 0)'})"
             none = f"(local.get {flag})"
         point = value.point
-        if point is not None and not is_constant(point) and value.none is None:
+        if point is not None and not is_constant(point):
             kept_point = self.frame.temporary("i32")
             code += f" (local.set {kept_point} {point})"
             point = f"(local.get {kept_point})"

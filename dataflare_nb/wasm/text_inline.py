@@ -197,6 +197,26 @@ def longer(ex: Arithmetic, text: str, more: str, count: int, otherwise: Callable
     )
 
 
+def with_character(ex: Arithmetic, text: str, more: str, otherwise: Callable[[str, str], str]) -> str:
+    """Return code for `text + character`, where what was made last grows."""
+    start, text = read(ex, text)
+    then, more = read(ex, more)
+    top = ex.frame.temporary("i32")
+    to = f"(local.get {top})"
+    begin = f"(local.set {top} (i32.load (i32.const 16)))"
+    last = f"(i32.eq (i32.add {address(text)} {size(text)}) {to})"
+    fits = f"(i32.le_u (i32.add {to} (i32.const {_KEPT})) (i32.shl (memory.size) (i32.const 16)))"
+    put = f"(i32.store {to} (i32.load {address(more)}))"
+    keep = f"(i32.store (i32.const 16) (i32.add {to} {size(more)}))"
+    grown = f"(i64.add {text} (i64.and {more} (i64.const {0xFFFFFFFF << 32:#x})))"
+    # It is ASCII if both are.
+    made = f"(i64.and {grown} (i64.or {more} (i64.const {0xFFFFFFFF_7FFFFFFF:#x})))"
+    return (
+        f"(block (result i64) {start} {then} {begin} (if (result i64) (i32.and {last} {fits}) "
+        f"(then {put} {keep} {made}) (else {otherwise(text, more)})))"
+    )
+
+
 def place(ex: Arithmetic, text: str, content: bytes, otherwise: Callable[[str], str]) -> str:
     """Return code for `text.find(constant)`."""
     start, text = read(ex, text)

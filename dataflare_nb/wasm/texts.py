@@ -88,6 +88,13 @@ def joined(ex: Arithmetic, node: ast.AST, left: Value, right: Value) -> Value:
     if left.number == "" or right.number == "":
         return right if left.number == "" else left
     content = inline.short(right)
+    if right.point is not None and content is None:
+        return Value(
+            inline.with_character(
+                ex, left.code, right.code, lambda text, more: making(ex, node, "text_concat", text, more)
+            ),
+            Kind.STR,
+        )
     if content is None or not content.isascii():
         return Value(making(ex, node, "text_concat", left.code, right.code), Kind.STR)
 

@@ -82,8 +82,8 @@ class Value:
     """Code that leaves one value, its kind, and the number or text if it is known.
 
     `none` is code that says, once `code` has run, whether the value is None; without it, it never is. In the same way
-    `point` gives the code point of a text that is known to be one character. A record leaves nothing: its code puts
-    the `parts` where they can be read, any number of times.
+    `point` gives the code point of a text that is known to be one character, and not None. A record leaves nothing:
+    its code puts the `parts` where they can be read, any number of times.
     """
 
     code: str

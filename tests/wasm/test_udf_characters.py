@@ -209,6 +209,14 @@ KEPT = {
                 out += c
         return out
     """,
+    "a text grows by it": """
+        out = ''
+        for c in s:
+            if c != '-':
+                out += c
+                out += c
+        return f'{out}{len(out)}{out[-1:]}{out[1:4]}{out.find("b")}{out.isascii()}'
+    """,
     "it is looked for": """
         seen = ''
         for c in s:
@@ -323,25 +331,9 @@ _TESTS += [
     "ord({c}) % 3 == 1",
     "n % 2 == 0",
 ]
-_DEEDS = [
-    "n += 1",
-    "n += 3",
-    "n -= 1",
-    "m = c",
-    "m = {t}",
-    "m += {c}",
-    "out += {c}",
-    "out += c + {t}",
-    "out = m",
-    "c = m",
-]
-_DEEDS += [
-    "break",
-    "continue",
-    "n = n * 3 % 1001",
-    "c = {t}",
-    "d = c",
-]
+# Nothing grows but `out`, and that by a few characters each time.
+_DEEDS = ["n += 1", "n += 3", "n -= 1", "m = c", "m = {t}", "m = (m + {c})[-3:]", "out += {c}[:2]", "out = m", "c = m"]
+_DEEDS += ["out += c[-1:] + {t}[:1]", "break", "continue", "n = n * 3 % 1001", "c = {t}", "d = c"]
 _HEADS = ["for c in s:", "for i, c in enumerate(t):", "for c in s + t:", "for c in s[1:]:", "for c in t.split():"]
 
 
@@ -436,11 +428,11 @@ def test_an_error_names_the_line_in_any_round():
     body = "n = 9223372036854775800\nfor c in s:\n    if c.isdigit():\n        n += 1\nreturn n"
     count = made("(s: str) -> int", body)
     assert count.call([pl.Series(["1234567"])]).to_list() == [2**63 - 1]
-    with pytest.raises(UdfFailed, match="OverflowError.* at row 1 .*line 5"):
+    with pytest.raises(UdfFailed, match=r"OverflowError.* at row 1 .*line 5"):
         count.call([pl.Series(["1", "12345678"])])
 
 
 def test_a_test_of_a_character_calls_nothing():
-    body = "n = 0\nfor c in s:\n    if c.isdigit() or c in 'aé' or c == '-' or c < '!' or c.isspace():\n        n += 1\nreturn n"
-    wat = made("(s: str) -> int", body).wat
+    test = "c.isdigit() or c in 'aé' or c == '-' or c < '!' or c.isspace()"
+    wat = made("(s: str) -> int", f"n = 0\nfor c in s:\n    if {test}:\n        n += 1\nreturn n").wat
     assert "call" not in wat[wat.index("(loop $again") :]
