@@ -51,6 +51,20 @@ def test_a_selection_holds_what_its_functions_call_and_nothing_else():
     assert not names & {"math_log", "log_pair", "arctan", "math_gcd"}
 
 
+def test_a_table_is_read_by_its_name_where_no_function_is_called():
+    table = library.table("flag_values")
+    selection = library.select([], 64, ["flag_values"])
+    (at,) = selection.places.values()
+    text = f"""(module (memory (export "memory") {selection.end // 65536 + 1})
+        (func (export "read") (param i32) (result i32)
+            (i32.load8_u offset={library.table_mark("flag_values")} (local.get 0))))"""
+    module = library.link(bytes(wasmtime.wat2wasm(selection.placed(text))), selection)
+    store = wasmtime.Store()
+    exports = wasmtime.Instance(store, wasmtime.Module(store.engine, module), []).exports(store)
+    assert at + len(table.content) == selection.end
+    assert bytes(exports["read"](store, i) for i in range(0, len(table.content), 97)) == table.content[::97]
+
+
 def test_every_function_links_into_a_module_that_holds():
     engine = wasmtime.Engine()
     every = [function.name for function in library.library().functions]
