@@ -20,7 +20,7 @@ LONG := tests/cluster tests/laws tests/semantics/test_against_batch.py tests/sem
 	tests/connectors/test_bounded_memory.py tests/connectors/test_full_disk.py tests/plugins/test_all.py \
 	tests/plugins/test_starting.py tests/plugins/test_toolchains.py tests/notebook/test_wasm_magic.py \
 	tests/wasm/attacks tests/wasm/test_fuzz.py tests/wasm/test_udf_math.py tests/wasm/test_udf_numbers.py \
-	tests/wasm/test_udf_programs.py tests/wasm/test_udf_text.py
+	tests/wasm/test_udf_characters.py tests/wasm/test_udf_programs.py tests/wasm/test_udf_text.py
 
 # pip is silent for half a minute, or says a line for each of hundreds of files; this counts them.
 define install
