@@ -325,7 +325,7 @@ APART pair large_angle(f64 x, i32* turns) {
 }
 
 /* |x| without its quarter turns: between -pi/4 and pi/4. */
-APART pair angle(f64 x, i32* turns) {
+IN pair angle(f64 x, i32* turns) {
   *turns = 0;
   if (x < 0x1.921fb54442d18p-1) return (pair){x, 0};
   if (x >= 0x1p20) return large_angle(x, turns);
@@ -336,52 +336,59 @@ APART pair angle(f64 x, i32* turns) {
   return sum(a, b);
 }
 
-/* sin and cos of an angle between -pi/4 and pi/4. */
-APART void turn(pair r, pair* sine, pair* cosine) {
-  f64 sign = r.high < 0 ? -1 : 1;
-  r = (pair){r.high * sign, r.low * sign};
+/* An angle between 0 and pi/4 as one of the table and the rest x + low, with sin x - x and cos (x + low) - 1. */
+typedef struct { const f64* entry; f64 n, x, low, odd, even; } nearby;
+
+IN nearby stepped(pair r) {
   f64 n = __builtin_rint(r.high * 64);
-  const f64* entry = sin_table[(i32)n];
   pair b = ordered_sum(r.high - n * 0x1p-6, r.low);
   f64 x = b.high, square = x * x;
-  f64 odd = x * square * (-1.0 / 6 + square * (1.0 / 120 - square * (1.0 / 5040)));        /* sin x - x */
-  f64 even = square * (-0.5 + square * (1.0 / 24 - square * (1.0 / 720))) - x * b.low;     /* cos x - 1 */
-  pair S = {entry[0], entry[1]}, C = {entry[2], entry[3]};
-  if (n == 0) {
-    S = ordered_sum(x, b.low + odd);
-    C = ordered_sum(1, even);
-  } else {
-    f64 rest = b.low + odd;
-    pair p = exact_product(C.high, x), q = exact_product(S.high, -x);
-    pair s = ordered_sum(S.high, p.high), c = ordered_sum(C.high, q.high);
-    s.low += p.low + (S.low + S.high * even + C.high * rest + C.low * x);
-    c.low += q.low + (C.low + C.high * even - S.high * rest - S.low * x);
-    S = ordered_sum(s.high, s.low);
-    C = ordered_sum(c.high, c.low);
-  }
-  *sine = (pair){S.high * sign, S.low * sign};
-  *cosine = C;
+  f64 odd = x * square * (-1.0 / 6 + square * (1.0 / 120 - square * (1.0 / 5040)));
+  f64 even = square * (-0.5 + square * (1.0 / 24 - square * (1.0 / 720))) - x * b.low;
+  return (nearby){sin_table[(i32)n], n, x, b.low, odd, even};
 }
 
-IN f64 round_pair(pair a, i32 negative) { return negative ? -(a.high + a.low) : a.high + a.low; }
+/* sin and cos of an angle between 0 and pi/4. */
+IN pair sine(pair r) {
+  nearby t = stepped(r);
+  if (t.n == 0) return ordered_sum(t.x, t.low + t.odd);
+  const f64* e = t.entry;
+  pair p = exact_product(e[2], t.x), s = ordered_sum(e[0], p.high);
+  return ordered_sum(s.high, s.low + (p.low + (e[1] + e[0] * t.even + e[2] * (t.low + t.odd) + e[3] * t.x)));
+}
+
+IN pair cosine(pair r) {
+  nearby t = stepped(r);
+  if (t.n == 0) return ordered_sum(1, t.even);
+  const f64* e = t.entry;
+  pair p = exact_product(e[0], -t.x), c = ordered_sum(e[2], p.high);
+  return ordered_sum(c.high, c.low + (p.low + (e[3] + e[2] * t.even - e[0] * (t.low + t.odd) - e[1] * t.x)));
+}
+
+/* The sine of an angle that is left after quarter turns, or with odd turns the cosine. */
+IN f64 turned(pair r, i32 odd, i32 negative) {
+  f64 sign = r.high < 0 ? -1 : 1;
+  r = (pair){r.high * sign, r.low * sign};
+  pair found = odd ? cosine(r) : sine(r);
+  f64 value = found.high + found.low;
+  return negative ^ (!odd && sign < 0) ? -value : value;
+}
 
 OFFER f64 math_sin(f64 x) {
   f64 a = absolute(x);
   if (a < 0x1p-27) return x;
   if (!(a < INFINITE)) return NOT_A_NUMBER;
   i32 n;
-  pair s, c, r = angle(a, &n);
-  turn(r, &s, &c);
-  return round_pair(n & 1 ? c : s, (n >> 1 & 1) ^ (x < 0));
+  pair r = angle(a, &n);
+  return turned(r, n & 1, (n >> 1 & 1) ^ (x < 0));
 }
 
 OFFER f64 math_cos(f64 x) {
   f64 a = absolute(x);
   if (!(a < INFINITE)) return NOT_A_NUMBER;
   i32 n;
-  pair s, c, r = angle(a, &n);
-  turn(r, &s, &c);
-  return round_pair(n & 1 ? s : c, (n + 1) >> 1 & 1);
+  pair r = angle(a, &n);
+  return turned(r, !(n & 1), (n + 1) >> 1 & 1);
 }
 
 OFFER f64 math_tan(f64 x) {
@@ -389,9 +396,11 @@ OFFER f64 math_tan(f64 x) {
   if (a < 0x1p-27) return x;
   if (!(a < INFINITE)) return NOT_A_NUMBER;
   i32 n;
-  pair s, c, r = angle(a, &n);
-  turn(r, &s, &c);
-  return round_pair(n & 1 ? quotient(c, s) : quotient(s, c), (n & 1) ^ (x < 0));
+  pair r = angle(a, &n);
+  i32 negative = (n & 1) ^ (x < 0) ^ (r.high < 0);
+  if (r.high < 0) r = (pair){-r.high, -r.low};
+  pair s = sine(r), c = cosine(r), q = n & 1 ? quotient(c, s) : quotient(s, c);
+  return negative ? -(q.high + q.low) : q.high + q.low;
 }
 
 /* arctan of a number from 0 to 1. */
