@@ -44,7 +44,7 @@ IN pair exp_reduced(f64 x, f64 low, i32* steps) {
 }
 
 /* e**(high + low) = the result * 2**k, for |high| < 800. */
-APART pair exp_pair(f64 high, f64 low, i32* k) {
+IN pair exp_pair(f64 high, f64 low, i32* k) {
   i32 n;
   pair r = exp_reduced(high, low, &n);
   *k = n >> 7;
@@ -139,7 +139,7 @@ OFFER f64 math_tanh(f64 x) {
 /* ---- logarithms ---- */
 
 /* log(high + low) for a positive high that is finite. */
-APART pair log_pair(f64 high, f64 low) {
+IN pair log_pair(f64 high, f64 low) {
   i32 k = 0;
   if (high < 0x1p-1022) {
     high *= 0x1p54;
@@ -404,7 +404,7 @@ OFFER f64 math_tan(f64 x) {
 }
 
 /* arctan of a number from 0 to 1. */
-APART pair arctan(pair q) {
+IN pair arctan(pair q) {
   f64 n = __builtin_rint(q.high * 64), c = n * 0x1p-6;
   pair t = q;
   if (n != 0) {
@@ -423,7 +423,7 @@ APART pair arctan(pair q) {
 }
 
 /* The angle of the point (x, y), where y >= 0 and neither is NaN nor both are zero or infinite. */
-APART pair direction(pair y, pair x) {
+IN pair direction(pair y, pair x) {
   i32 left = x.high < 0, steep;
   if (left) x = (pair){-x.high, -x.low};
   steep = y.high > x.high;
