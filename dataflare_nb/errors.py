@@ -98,12 +98,17 @@ class JobError(DataflareError):
 
 
 class StageFailed(JobError):  # noqa: N818
-    """A stage raised. `stage` names it, `position` says which rows, `__cause__` is the original error."""
+    """A stage raised. `stage` names it, `position` says which rows, `__cause__` is the original error.
 
-    def __init__(self, stage: str, position: str, cause: BaseException) -> None:
+    `where` says what the stage does and which line of the user made it.
+    """
+
+    def __init__(self, stage: str, position: str, cause: BaseException, where: str = "") -> None:
         self.stage = stage
         self.position = position
-        super().__init__(f"stage {stage} failed at {position}: {type(cause).__name__}: {told(cause)}")
+        self.where = where
+        text = f"stage {stage} failed at {position}: {type(cause).__name__}: {told(cause)}"
+        super().__init__(f"{text}\n{where}" if where else text)
         self.__cause__ = cause
 
 

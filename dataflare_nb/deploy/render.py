@@ -46,7 +46,7 @@ class Deployer:
         graph = graph.upstream(heads)
         if unsupported := self.check(graph):
             raise Refused(unsupported)
-        name = self.target.name or _name(heads)
+        name = self.target.name or _name([graph.called(head) for head in heads])
         index, files = blobs.write(graph.blobs)
         files = {
             **files,
@@ -100,7 +100,7 @@ def _json(document: dict[str, Any]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def _name(heads: Sequence[str]) -> str:
+def _name(stages: Sequence[str]) -> str:
     """Return a name that Kubernetes takes, from those of the stages."""
-    told = re.sub(r"[^a-z0-9]+", "-", "-".join(split_ref(head)[0] for head in heads).lower()).strip("-")
+    told = re.sub(r"[^a-z0-9]+", "-", "-".join(stages).lower()).strip("-")
     return (told if told[:1].isalpha() else f"job-{told}")[:45].rstrip("-")

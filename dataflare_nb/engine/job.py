@@ -518,7 +518,7 @@ class Job:
     def _note(self, stage: Stage, error: BaseException) -> None:
         scheduler = getattr(self, "_scheduler", None)
         if scheduler is not None and scheduler.error is None:
-            scheduler.error = StageFailed(stage.id, "its end", error)
+            scheduler.error = StageFailed(stage.id, "its end", error, stage.plan.where)
 
     def _set_paused(self, paused: bool) -> None:
         if self._outcome is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import logging
 import os
 import re
 import threading
@@ -14,7 +15,7 @@ import polars as pl
 
 from ..clock import SystemClock
 from ..connectors.memory import MemoryBuffer
-from ..errors import BadOption, UnknownStage, listing, located, nearest, shown
+from ..errors import BadOption, SinkError, UnknownStage, listing, located, nearest, shown
 from ..graph import Graph
 from ..graph.node import NAME_PATTERN, Write, split_ref
 from ..runtime.pace import LARGEST, Pace, row_width
@@ -26,6 +27,8 @@ from .job import FAILED, FINISHED, STOPPED, Job
 from .scheduler import default_workers
 from .tuning import script_of
 
+log = logging.getLogger("dataflare_nb")
+
 LIVE_RESULT_ROWS = 1_000_000
 COMMIT_EVERY = "10s"
 MOST_WORKERS = 256
@@ -35,6 +38,8 @@ ENDED_JOBS = 32
 _jobs: dict[str, Job] = {}
 _registry = threading.RLock()
 _running: weakref.WeakSet[Job] = weakref.WeakSet()
+_unnamed: weakref.WeakSet[Job] = weakref.WeakSet()
+_ENDED = (FINISHED, FAILED, STOPPED)
 
 
 def run(
@@ -61,11 +66,12 @@ def run(
     graph, results = _with_results(graph, outputs, bounded)
     planned = plan(graph)
     script = script_of(planned, changes)
-    job_name = _name(name, outputs)
+    job_name = _name(name, graph, outputs)
     with _registry:
         if register and job_name in _jobs:
             # Before the new one opens its sinks, which may be the same; should it not open, the old one stays known.
             _jobs[job_name].stop()
+        _make_way(graph, job_name, named=name is not None)
         job = Job(
             job_name,
             graph,
@@ -78,6 +84,8 @@ def run(
             changes=script,
         )
         _running.add(job)
+        if name is None:
+            _unnamed.add(job)
         if register:
             _jobs.pop(job_name, None)
             _jobs[job_name] = job
@@ -119,9 +127,55 @@ def stop_all() -> None:
         each.stop()
 
 
+def _make_way(graph: Graph, name: str, *, named: bool) -> None:
+    """See to it that no two jobs write to one place unless both append to it.
+
+    An edited cell that is run again starts another job, if nobody named it: its older self makes way.
+    """
+    wanted = _targets(graph)
+    for other in list(_running):
+        if other.status in _ENDED:
+            continue
+        theirs = _targets(other.graph)
+        shared = [path for path in wanted if path in theirs]
+        if not shared:
+            continue
+        path = shared[0]
+        if all(wanted[each] == theirs[each] == "append" for each in shared):
+            log.info("job %s and job %s both append to %s", name, other.name, path)
+        elif named or other not in _unnamed:
+            raise SinkError(
+                f"{path} is being written by the running job {other.name}; stop it first, with "
+                f"flare.job({other.name!r}).stop(), write to another path, or let both append"
+            )
+        else:
+            log.warning("job %s is stopped: job %s writes to %s instead", other.name, name, path)
+            other.stop()
+
+
+def _targets(graph: Graph) -> dict[str, str]:
+    """Return the files and folders that a graph writes, as the file system knows them, with the mode."""
+    return {
+        os.path.realpath(str(item.options["path"])): str(item.options.get("mode", "error"))
+        for item in graph
+        if isinstance(item, Write) and "path" in item.options
+    }
+
+
+def _at_exit() -> None:
+    for each in list(_running):
+        if each.status not in _ENDED and each.plan.bounded and (paths := list(_targets(each.graph))):
+            log.warning(
+                "job %s is stopped half-way, since Python ends, and leaves nothing in %s; end a script with job.wait()",
+                each.name,
+                listing(paths),
+            )
+    stop_all()
+
+
 def _forget_the_oldest() -> None:
     """Let go of jobs that ended, but for the newest: each keeps its results, up to a million rows of live ones."""
-    ended = [name for name, job in _jobs.items() if job.status in (FINISHED, FAILED, STOPPED)]
+    ended = [name for name, job in _jobs.items() if job.status in _ENDED]
     for name in ended[:-ENDED_JOBS]:
         del _jobs[name]
 
@@ -148,9 +202,9 @@ def _result_id(node_id: str, tag: str, taken: Container[str]) -> str:
     return next(each for each in numbered if each not in taken)
 
 
-def _name(name: str | None, outputs: Sequence[str]) -> str:
+def _name(name: str | None, graph: Graph, outputs: Sequence[str]) -> str:
     if name is None:
-        return "+".join(split_ref(ref)[0] for ref in outputs)
+        return "+".join(graph.called(ref) for ref in outputs)
     if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         raise BadOption(f"name={name!r}: a job's name is letters, digits, _ and -, at most 64")
     return name
@@ -194,6 +248,6 @@ def _leave_to_parent() -> None:
     _jobs.clear()
 
 
-atexit.register(stop_all)
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)

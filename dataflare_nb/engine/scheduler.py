@@ -418,7 +418,11 @@ class Scheduler:
                 work.stage.given_up += work.rows
             if not self.stopping and self.error is None:
                 position = self._position(work)
-                self.error = error if isinstance(error, JobStopped) else StageFailed(work.stage.id, position, error)
+                self.error = (
+                    error
+                    if isinstance(error, JobStopped)
+                    else StageFailed(work.stage.id, position, error, work.stage.plan.where)
+                )
             self.changed.notify_all()
 
     @staticmethod

@@ -15,7 +15,7 @@ from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, Wrong
 from . import node
 from .asking import at
 from .edges import edge_of
-from .node import NAME_PATTERN, AnyNode, split_ref
+from .node import NAME_PATTERN, AnyNode, Write, is_named, split_ref
 from .schema import Edge
 
 VERSION: Literal[1] = 1
@@ -185,6 +185,16 @@ class Graph:
             # At once, since other threads may ask.
             self._readers.update(found)
         return self._readers.get(node_id, [])
+
+    def called(self, ref: str) -> str:
+        """Return what a job over an output is called: the stage, and of a sink without a name what it writes."""
+        node_id, _ = split_ref(ref)
+        item = self.nodes[node_id]
+        if isinstance(item, Write) and not is_named(item):
+            read, tag = split_ref(item.inputs[0])
+            if is_named(self.nodes[read]):
+                return f"write_{read}"[:48] + ("" if tag == "main" else f"_{tag}")
+        return node_id
 
     def outputs(self) -> list[str]:
         """Return the ids that no other node reads."""

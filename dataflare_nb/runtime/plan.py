@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -39,6 +40,7 @@ UNTIMED_QUANTUM = 1 << 24
 """Rows of a split between two words about time, where event time is read and where it is not."""
 
 
+_MOST_LABEL = 100
 _OWN_CONNECTORS = frozenset({"frame", "rate", "parquet", "csv", "ndjson", "ipc", "memory", plugins.NAME})
 
 
@@ -65,6 +67,13 @@ class StagePlan:
         """Say what the stage does."""
         nodes = self.nodes[-1:] if isinstance(self.nodes[-1], node.Union) else self.nodes
         return ", ".join(item.label() for item in nodes)
+
+    @property
+    def where(self) -> str:
+        """Say what the stage does and which lines of the user made it, as an error ends."""
+        lines = list(dict.fromkeys(item.where for item in self.nodes if item.where))
+        made = f", made at {' and '.join(lines[:1] + lines[1:][-1:])}" if lines else ""
+        return f"`{textwrap.shorten(self.label, _MOST_LABEL, placeholder='…')}`{made}"
 
     @property
     def parallel(self) -> bool:
