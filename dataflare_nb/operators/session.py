@@ -16,6 +16,7 @@ from .keys import with_key_group
 from .operator import WindowOperator, next_tick
 from .panes import MEMTABLE_ROWS, TIME, physical_time, times_of, with_times
 
+_KEY_RANGE = 1 << 65
 START, LAST, REVISION, CHANGED, SEEN = "__start", "__last", "__revision", "__changed", "__seen"
 SID, ROW, LATE = "__sid", "__row", "__late"
 
@@ -234,36 +235,60 @@ class Sessions(WindowOperator):
             pl.lit(0, pl.Int64).alias(SEEN),
         )
         if self._agg.two_phase:
-            pieces = self._grouped(self._cut(pieces), reduce=True)
-            both = pl.concat([self._pieces.lazy(), pieces.select(self._columns())])
-            both = self._grouped(self._cut(both), reduce=False)
+            self._pieces = self._joined(pieces.collect())
         else:
-            both = pl.concat([self._pieces.lazy(), pieces.select(self._columns())])
-        self._pieces = both.select(self._columns()).collect()
+            self._pieces = pl.concat([self._pieces, pieces.select(self._columns()).collect()])
 
-    def _grouped(self, cut: pl.LazyFrame, *, reduce: bool) -> pl.LazyFrame:
-        by = [*self._keys, SID]
+    def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the partial sessions that there are after some rows have come; no two of them can grow together."""
+        marks = [frame.select(START, LAST, *self._keys) for frame in (self._pieces, rows)]
+        sid = self._cut(pl.concat(marks).lazy()).select(SID).collect().to_series()
+        old = self._pieces.with_columns(sid[: self._pieces.height])
+        new = self._grouped(rows.with_columns(sid[self._pieces.height :]), reduce=True)
+        grown = old.filter(pl.col(SID).is_in(new[SID].implode()))
+        if grown.height:
+            grows = pl.col(SID).is_in(grown[SID].implode())
+            both = self._grouped(pl.concat([grown, new.filter(grows).select(grown.columns)]), reduce=False)
+            parts = [old.filter(~pl.col(SID).is_in(new[SID].implode())), new.filter(~grows), both]
+        else:
+            parts = [old, new]
+        return pl.concat([part.select(self._columns()) for part in parts])
+
+    def _grouped(self, cut: pl.DataFrame, *, reduce: bool) -> pl.DataFrame:
         own = [
             pl.col(START).min(),
             pl.col(LAST).max(),
             pl.col(REVISION).max(),
             pl.col(CHANGED).any(),
             pl.col(SEEN).max(),
+            *(pl.col(key).first() for key in self._keys),
         ]
-        values = self._agg.reduce(cut, by) if reduce else self._agg.merge(cut, by)
-        return values.join(cut.group_by(*by).agg(*own), on=by, how="inner", nulls_equal=True)
+        state = cut.lazy()
+        values = self._agg.reduce(state, [SID]) if reduce else self._agg.merge(state, [SID])
+        return values.join(state.group_by(SID).agg(*own), on=SID).collect()
 
     def _cut(self, pieces: pl.LazyFrame) -> pl.LazyFrame:
         """Add `__sid`, a number per session, keeping the order of the rows."""
-        reach = pl.col(LAST).cum_max().shift(1)
-        reach = reach.over(self._keys) if self._keys else reach
-        starts = reach.is_null() | (pl.col(START) > reach + self._gap)
         ordered = pieces.with_row_index("__at").sort(*self._keys, START, "__at", nulls_last=False)
+        # Each key has a range of time for itself; a window over keys would be slow where they are many.
+        key = (pl.struct(self._keys) if len(self._keys) > 1 else pl.col(self._keys[0])).rle_id() if self._keys else 0
+        own = (pl.lit(0, pl.Int128) + key) * _KEY_RANGE
+        reach = (own + pl.col(LAST)).cum_max().shift(1) + self._gap
+        starts = ((own + pl.col(START)) > reach).fill_null(True)
         return ordered.with_columns(starts.cum_sum().alias(SID)).sort("__at").drop("__at")
 
     def _assigned(self, pieces: pl.DataFrame) -> pl.LazyFrame:
         """Add to each piece what is known of its whole session."""
-        rows = pl.col(ROWS).sum() if self._agg.two_phase else pl.len().cast(pl.Int64)
+        if self._agg.two_phase:
+            # A partial session is all of it.
+            return pieces.lazy().with_columns(
+                pl.int_range(pl.len()).alias(SID),
+                pl.col(LAST).alias(LAST + "_max"),
+                pl.col(CHANGED).alias(CHANGED + "_any"),
+                pl.col(SEEN).alias(SEEN + "_max"),
+                pl.col(ROWS).alias("__rows_sum"),
+            )
+        rows = pl.len().cast(pl.Int64)
         return self._cut(pieces.lazy()).with_columns(
             pl.col(LAST).max().over(SID).alias(LAST + "_max"),
             pl.col(CHANGED).any().over(SID).alias(CHANGED + "_any"),
@@ -274,12 +299,14 @@ class Sessions(WindowOperator):
     def _emit(self, sessions: pl.DataFrame, label: str) -> Iterable[Output]:
         if not sessions.height:
             return
-        by = [*self._keys, SID]
         state = sessions.lazy()
-        bounds = state.group_by(*by).agg(
-            pl.col(START).min(), pl.col(LAST).max() + self._gap, pl.col(REVISION).max() + 1
-        )
-        results = self._agg.results(state, by, reduced=False).join(bounds, on=by, nulls_equal=True)
+        bounds = [pl.col(START).min(), pl.col(LAST).max() + self._gap, pl.col(REVISION).max() + 1]
+        if self._agg.two_phase:
+            told = state.with_columns(pl.col(LAST) + self._gap, pl.col(REVISION) + 1)
+            results = self._agg.results(told, [*self._keys, START, LAST, REVISION], reduced=True)
+        else:
+            whole = state.group_by(SID).agg(*bounds, *(pl.col(key).first() for key in self._keys))
+            results = self._agg.results(state, [SID], reduced=False).join(whole, on=SID)
         columns: list[pl.Expr] = [pl.col(key) for key in self._keys]
         columns.append(pl.col(START).cast(self._time_dtype).alias("window_start"))
         columns.append(pl.col(LAST).cast(self._time_dtype).alias("window_end"))
@@ -307,11 +334,10 @@ class Sessions(WindowOperator):
         self._first_end, self._overdue = FOREVER, False
         if pieces.height:
             # Ends of what has fired and waits for its lateness count from then on.
-            end, changed = pl.col(LAST).max().over(SID) + self._reach, pl.col(CHANGED).any().over(SID)
-            known = self._cut(pieces.lazy()).select(end.alias("e"), changed.alias("c")).collect()
-            ends = known["e"]
+            known = self._assigned(pieces).select(LAST + "_max", CHANGED + "_any").collect()
+            ends = known[LAST + "_max"] + self._reach
             reached = max(after, self._ctx.watermark)
-            self._overdue = self._tracked and bool((known["c"] & (ends <= reached)).any())
+            self._overdue = self._tracked and bool((known[CHANGED + "_any"] & (ends <= reached)).any())
             purges = ends + self._lateness
             coming = [ends.filter(ends > after).min(), purges.filter(purges > after).min()]
             self._first_end = min((e for e in coming if isinstance(e, int)), default=FOREVER)
@@ -334,6 +360,7 @@ class Sessions(WindowOperator):
             pl.lit(True).alias(CHANGED),
             pl.lit(0, pl.Int64).alias(SEEN),
         )
+        found = rows.collect()
         if self._agg.two_phase:
-            rows = self._grouped(self._cut(rows), reduce=True)
-        return rows.select(self._columns()).collect()
+            found = self._grouped(self._cut(rows).collect(), reduce=True)
+        return found.select(self._columns())
