@@ -88,19 +88,19 @@ class Aggregation:
         roots.update(root for plugin in self.plugins for arg in plugin.args for root in arg.meta.root_names())
         return [name for name in self.schema if name in roots]
 
-    def reduce(self, rows: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
-        """Return what state keeps of rows: partials per `by`, or the rows."""
+    def reduce(self, rows: pl.LazyFrame, by: Sequence[str], also: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+        """Return what state keeps of rows: partials per `by`, and what is `also` aggregated, or the rows."""
         if not self.two_phase:
             return rows
-        return self._reduced(rows, by, self._partials())
+        return self._reduced(rows, by, [*also, *self._partials()])
 
-    def merge(self, state: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
-        """Return fewer partials that mean the same. Rows stay rows."""
+    def merge(self, state: pl.LazyFrame, by: Sequence[str], also: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+        """Return fewer partials that mean the same, and what is `also` aggregated. Rows stay rows."""
         if not self.two_phase:
             return state
         merged = [expr.alias(name) for _, split in self.columns.values() if split for name, expr in split.merge.items()]
         gathered = [expr for plugin in self.plugins for expr in plugin.gathered()]
-        grouped = _group(state, by, [*merged, *gathered, pl.col(ROWS).sum()])
+        grouped = _group(state, by, [*also, *merged, *gathered, pl.col(ROWS).sum()])
         return self.plugins.applied(grouped, PluginColumn.merged)
 
     def results(self, state: pl.LazyFrame, by: Sequence[str], *, reduced: bool) -> pl.LazyFrame:

@@ -245,14 +245,14 @@ class Sessions(WindowOperator):
         sid = self._cut(pl.concat(marks).lazy()).select(SID).collect().to_series()
         old = self._pieces.with_columns(sid[: self._pieces.height])
         new = self._grouped(rows.with_columns(sid[self._pieces.height :]), reduce=True)
-        grown = old.filter(pl.col(SID).is_in(new[SID].implode()))
-        if grown.height:
-            grows = pl.col(SID).is_in(grown[SID].implode())
-            both = self._grouped(pl.concat([grown, new.filter(grows).select(grown.columns)]), reduce=False)
-            parts = [old.filter(~pl.col(SID).is_in(new[SID].implode())), new.filter(~grows), both]
-        else:
-            parts = [old, new]
-        return pl.concat([part.select(self._columns()) for part in parts])
+        grows = old[SID].is_in(new[SID].implode())
+        parts = [old, new]
+        if grows.any():
+            grown = old.filter(grows)
+            joins = new[SID].is_in(grown[SID].implode())
+            both = pl.concat([grown, new.filter(joins).select(grown.columns)])
+            parts = [old.filter(~grows), new.filter(~joins), self._grouped(both, reduce=False)]
+        return pl.concat([part.select(self._columns()) for part in parts], rechunk=True)
 
     def _grouped(self, cut: pl.DataFrame, *, reduce: bool) -> pl.DataFrame:
         own = [
@@ -263,9 +263,8 @@ class Sessions(WindowOperator):
             pl.col(SEEN).max(),
             *(pl.col(key).first() for key in self._keys),
         ]
-        state = cut.lazy()
-        values = self._agg.reduce(state, [SID]) if reduce else self._agg.merge(state, [SID])
-        return values.join(state.group_by(SID).agg(*own), on=SID).collect()
+        work = self._agg.reduce if reduce else self._agg.merge
+        return work(cut.lazy(), [SID], own).collect()
 
     def _cut(self, pieces: pl.LazyFrame) -> pl.LazyFrame:
         """Add `__sid`, a number per session, keeping the order of the rows."""
