@@ -1410,6 +1410,23 @@ for sign, taken in {
         "no expression",
     )
 
+mistake(
+    "a filter that compares text with a number",
+    lambda: CLICKS.filter(pl.col("user_id") > 5),
+    errors.WrongType,
+    "filter",
+    "`user_id > 5`",
+    "`user_id` is String",
+    ".cast(pl.Int64)",
+)
+mistake(
+    "a filter that takes the hour of a number",
+    lambda: CLICKS.filter(pl.col("page").dt.hour() > 5),
+    errors.WrongType,
+    "filter",
+    "`page` is Int64",
+)
+
 PLUGIN = Path(__file__).parents[1] / "plugins/carrier_code/plugin.json"
 
 
@@ -1460,3 +1477,14 @@ def test_the_way_from_text_to_event_time_that_a_mistake_names_can_be_gone() -> N
     advice = str(caught.value).partition("format: ")[2].partition(";")[0].replace("%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
     parsed = eval(f"CLICKS{advice}", {"CLICKS": CLICKS, "pl": pl})
     assert parsed.event_time("seen").schema["seen"] == pl.Datetime("us")
+
+
+def test_describing_a_filter_calls_no_function_of_the_user() -> None:
+    seen: list[int] = []
+
+    def long(column: pl.Series) -> pl.Series:
+        seen.append(column.len())
+        return column > column[0]
+
+    CLICKS.filter(pl.col("page").map_batches(long, return_dtype=pl.Boolean))
+    assert seen == []

@@ -17,6 +17,7 @@ from . import node
 
 RESERVED_PREFIX = "__"
 _LONGEST_NAME = 60
+_TEXT_WITH_NUMBER = ". Compare texts with a text such as '5', or make numbers of them before: .cast(pl.Int64)"
 
 
 def at(item: node.AnyNode) -> str:
@@ -79,7 +80,8 @@ def _wrong(item: node.AnyNode, error: BaseException, schema: Schema) -> GraphErr
         )
     read = [name for name in schema if any(name in _words(stored.text) for stored in getattr(item, "exprs", ()))]
     types = ", ".join(f"`{name}` is {short(schema[name])}" for name in read[:6])
-    return WrongType(told + (f". Here {types}" if types else ""))
+    way = _TEXT_WITH_NUMBER if told.split(": ")[-1].startswith("cannot compare string with numeric") else ""
+    return WrongType(told + (f". Here {types}" if types else "") + way)
 
 
 def _words(text: str) -> set[str]:
