@@ -113,6 +113,16 @@ def short(dtype: Any) -> str:
     return f"{type(dtype).__name__}[{', '.join(parts)}]"
 
 
+def a_value_of(dtype: Any) -> str:
+    """Return a type in a word, with its article.
+
+    >>> a_value_of(pl.Int64()), a_value_of(pl.UInt8()), a_value_of(pl.Datetime("us"))
+    ('an Int64', 'a UInt8', 'a Datetime[μs]')
+    """
+    word = short(dtype)
+    return f"{'an' if word.startswith(('I', 'E', 'A', 'O')) else 'a'} {word}"
+
+
 def read(value: Any) -> pl.DataType:
     """Return the type that `write` wrote. Raises GraphFormat for what is none."""
     try:

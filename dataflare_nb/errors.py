@@ -139,16 +139,26 @@ class ClusterError(ConnectorError):
 class MalformedRow(ConnectorError):  # noqa: N818
     """A row that cannot be read.
 
-    `file`, `line` (1-based), `column` (a name, or None for the whole row) and `raw` say which.
+    `file`, `line` (1-based), `column` (a name, or None for the whole row) and `raw` say which. `way` is a way out that
+    keeps the row.
     """
 
-    def __init__(self, reason: str, *, file: str, line: int, column: str | None = None, raw: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        file: str,
+        line: int,
+        column: str | None = None,
+        raw: str | None = None,
+        way: str = "",
+    ) -> None:
         self.file, self.line, self.column, self.raw, self.reason = file, line, column, raw, reason
         where = f"{file}:{line}" + (f", column `{column}`" if column else "")
         shown = f" in {raw[:120]!r}" if raw is not None else ""
         super().__init__(
-            f"{where}: {reason}{shown}. "
-            "Mend the file, or read with on_error='dead_letter' to send such rows to .invalid"
+            f"{where}: {reason}{shown}. {f'{way}. Else mend' if way else 'Mend'} the file, "
+            "or read with on_error='dead_letter' to send such rows to .invalid"
         )
 
 

@@ -89,6 +89,9 @@ def read_csv(
     A row that cannot be read fails the job with file, line and column, or goes to `.invalid` with
     `on_error="dead_letter"`. Paths, `splits` and `watch` are as in `read_parquet`: a watched file must come in whole.
 
+    `try_parse_dates=True` makes times of a column in which all of those first rows are times. Where some may be none,
+    say the type: `schema_overrides={"at": pl.Datetime("us")}` with `on_error="dead_letter"`.
+
     `follow=True` reads logs: new files as they come, and all of them on as they grow, each record once its line end is
     there. A file that is cut off or replaced, which cannot be read on, is named in the log and counted; one that is
     renamed is a new file, so give logs that rotate a name with their date. Compressed files are read once.

@@ -308,8 +308,8 @@ mistake(
     errors.WrongType,
     "event_time",
     "`seen` is String",
-    "str.to_datetime('%Y-%m-%d %H:%M:%S')",
-    "in read_csv, try_parse_dates=True",
+    "str.to_datetime('%Y-%m-%d %H:%M:%S', strict=False)",
+    "schema_overrides={'seen': pl.Datetime('us')}, on_error='dead_letter'",
 )
 mistake(
     "times in a format that would be guessed",
@@ -1488,3 +1488,18 @@ def test_describing_a_filter_calls_no_function_of_the_user() -> None:
 
     CLICKS.filter(pl.col("page").map_batches(long, return_dtype=pl.Boolean))
     assert seen == []
+
+
+def test_both_ways_to_event_time_keep_the_rows_around_one_without_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("id,seen\n1,2026-01-01 10:00:00\n2,never\n3,2026-01-01 11:00:00\n")
+    text = flare.read_csv(path, try_parse_dates=True)
+    with pytest.raises(errors.WrongType) as caught:
+        text.event_time("seen")
+    parse, _, options = str(caught.value).partition("format: ")[2].partition("; rows")
+    parsed = eval(f"text{parse}", {"text": text, "pl": pl}).event_time("seen")
+    given = options.partition("do it: ")[2]
+    typed = eval(f"flare.read_csv(path, {given})", {"flare": flare, "path": path, "pl": pl})
+    for stream, rejected in ((parsed, parsed.invalid), (typed.event_time("seen"), typed.invalid)):
+        assert stream.collect()["id"].to_list() == [1, 3]
+        assert rejected.collect().height == 1

@@ -6,18 +6,19 @@ import csv
 import io
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from .. import dtypes
-from ..dtypes import short
+from ..dtypes import a_value_of, short
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
 from .csv_records import CsvRecords, Dialect, Record
 from .frame import require_schema
 from .options import Char
 from .place import open_text, reading
-from .text import BOM, Block, Reject, TextOptions, TextRows, head
+from .text import BOM, Block, Reject, TextOptions, TextRows, head, refuse_utf16, wider
 
 _LONGEST_HEADER = 1 << 20
 
@@ -92,6 +93,7 @@ class CsvRows(TextRows):
     def start(self, file: str, schema: Schema) -> Json | None:
         with open_text(file) as stream, reading(file):
             text = stream.read(_LONGEST_HEADER)
+        refuse_utf16(file, text)
         whole = not self.grows(file) or len(text) == _LONGEST_HEADER
         if not whole and b"\n" not in text:
             return None
@@ -212,9 +214,25 @@ class CsvParser:
             return None
         frame, wrong = self._values(good)
         for row, column in wrong.items():
-            rejects.append(Reject(lines[row], column, f"not a {self._schema[column]}", good[row]))
+            rejects.append(Reject(lines[row], column, f"not {a_value_of(self._schema[column])}", good[row]))
         rejects.sort(key=lambda reject: reject.line)
+        rejects[:1] = [self._with_a_type(reject) for reject in rejects[:1]]
         return Block(frame, rejects, consumed, line)
+
+    def _with_a_type(self, reject: Reject) -> Reject:
+        """Look for a type that would hold the value."""
+        if (name := reject.column) is None:
+            return reject
+        texts = dict.fromkeys(self._schema, pl.String())
+
+        def fits(dtype: pl.DataType) -> bool:
+            try:
+                read = self._read(reject.raw, pl.Schema({**texts, name: dtype}), lenient=False)
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+                return False
+            return read.height == 1 and not read[name].has_nulls()
+
+        return replace(reject, fits=wider(self._schema[name], fits))
 
     def _values(self, records: list[bytes]) -> tuple[pl.DataFrame, dict[int, str]]:
         """Parse well-formed records; return the good rows, and the first bad column of each bad row."""

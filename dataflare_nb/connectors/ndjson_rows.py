@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from .. import dtypes
-from ..dtypes import short
+from ..dtypes import a_value_of, short
 from ..errors import BadOption, SourceError
 from ..types import Json, Schema
 from .place import open_text, reading
-from .text import BOM, Block, Reject, TextOptions, TextRows, head
+from .text import BOM, Block, Reject, TextOptions, TextRows, head, refuse_utf16, wider
 
 _VIA_TEXT = (pl.Time, pl.Decimal, pl.Categorical, pl.Enum)
 _SMALL = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
@@ -64,10 +65,11 @@ class NdjsonRows(TextRows):
 
     def start(self, file: str, schema: Schema) -> Json | None:
         with open_text(file) as stream, reading(file):
-            text = stream.read(len(BOM))
+            text = stream.read(4)
+        refuse_utf16(file, text)
         if self.grows(file) and len(text) < len(BOM):
             return None
-        size = len(BOM) if text == BOM else 0
+        size = len(BOM) if text.startswith(BOM) else 0
         return {"byte": size, "line": 1, "rows": 0, "rejects": 0, "owed": []}
 
     def parser(self, schema: Schema, columns: Sequence[str]) -> NdjsonParser:
@@ -139,10 +141,21 @@ class NdjsonParser:
         for index, suspect in wrong.items():
             number, line = rows[index]
             column = suspect or self._culprit(line)
-            reason = f"not a {self._schema[column]}" if column else "does not fit the schema"
+            reason = f"not {a_value_of(self._schema[column])}" if column else "does not fit the schema"
             rejects.append(Reject(number, column, reason, line))
         rejects.sort(key=lambda reject: reject.line)
+        rejects[:1] = [self._with_a_type(reject) for reject in rejects[:1]]
         return Block(frame, rejects, len(block), block.count(b"\n"))
+
+    def _with_a_type(self, reject: Reject) -> Reject:
+        """Look for a type that would hold the value."""
+        if (name := reject.column) is None:
+            return reject
+
+        def fits(dtype: pl.DataType) -> bool:
+            return NdjsonParser(pl.Schema({name: dtype}))._strict(reject.raw) is not None
+
+        return replace(reject, fits=wider(self._schema[name], fits))
 
     def _decodable(self, rows: list[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]], list[Reject]]:
         """Part the lines that hold a JSON object from those that do not."""

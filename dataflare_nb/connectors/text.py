@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import codecs
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import polars as pl
 
-from ..errors import MalformedRow
+from ..dtypes import a_value_of
+from ..errors import MalformedRow, SourceError
 from ..types import Batch, Json, Schema
 from .files import REJECTED, FileOptions
 from .options import Positive, schema_problems
@@ -16,7 +18,7 @@ from .place import Place, open_text, reading
 
 BLOCK = 4 << 20
 """Bytes read at once. Rows and rejects do not depend on it."""
-BOM = b"\xef\xbb\xbf"
+BOM = codecs.BOM_UTF8
 
 
 class TextOptions(FileOptions, frozen=True, kw_only=True):
@@ -43,12 +45,13 @@ class TextOptions(FileOptions, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that is not a row. `line` counts from 0 within its block."""
+    """A record that is not a row. `line` counts from 0 within its block, `fits` is a type that would hold its value."""
 
     line: int
     column: str | None
     reason: str
     raw: bytes
+    fits: pl.DataType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class TextRows:
     def __init__(self, options: TextOptions) -> None:
         self.lenient = options.on_error == "dead_letter"
         self._follow = options.follow
+        self._typed = options.schema is not None
+        self._infer_rows = options.infer_rows
 
     def grows(self, file: str) -> bool:
         """Tell whether a file is read on as it grows. Compressed text is not: it has an end of its own."""
@@ -96,21 +101,39 @@ class TextRows:
     def open(self, file: str, schema: Schema, columns: Sequence[str], offset: Json) -> TextCursor:
         wanted = pl.Schema({name: schema[name] for name in columns})
         parser = self.parser(schema, columns)
-        return TextCursor(file, parser, wanted, offset, lenient=self.lenient, grows=self.grows(file))
+        way = None if self.lenient else self._way
+        return TextCursor(file, parser, wanted, offset, way=way, grows=self.grows(file))
+
+    def _way(self, bad: Reject) -> str:
+        """Say how a row that fits other types can be kept."""
+        if bad.fits is None:
+            return ""
+        dtype = type(bad.fits).__name__ + ("('us')" if bad.fits == pl.Datetime else "")
+        typed = f"schema{'' if self._typed else '_overrides'}={{{bad.column!r}: pl.{dtype}}}"
+        more = "" if self._typed else f", or infer types from more than infer_rows={self._infer_rows:_}"
+        return f"It is {a_value_of(bad.fits)}: read with {typed}{more}"
 
 
 class TextCursor:
     """One text file. The offset is the place where a block begins, the rows given of it, and the rejects owed.
 
-    Of a file that `grows` a last record without a line end is not read: more of it may come.
+    Of a file that `grows` a last record without a line end is not read: more of it may come. Without a `way` out of them
+    rejects are kept, else they raise.
     """
 
     def __init__(
-        self, file: str, parser: Parser, schema: Schema, offset: Json, *, lenient: bool, grows: bool = False
+        self,
+        file: str,
+        parser: Parser,
+        schema: Schema,
+        offset: Json,
+        *,
+        way: Callable[[Reject], str] | None,
+        grows: bool = False,
     ) -> None:
         self._file = file
         self._parser = parser
-        self._lenient = lenient
+        self._way = way
         self._grows = grows
         self._empty = pl.DataFrame(schema=schema)
         self._skip: int = offset["rows"]
@@ -166,10 +189,15 @@ class TextCursor:
         block = self._parse()
         if block is None:
             return False
-        if block.rejects and not self._lenient:
+        if block.rejects and self._way is not None:
             bad = block.rejects[0]
             raise MalformedRow(
-                bad.reason, file=self._file, line=self._place.line + bad.line, column=bad.column, raw=_shown(bad.raw)
+                bad.reason,
+                file=self._file,
+                line=self._place.line + bad.line,
+                column=bad.column,
+                raw=_shown(bad.raw),
+                way=self._way(bad),
             )
         self._next = self._place.after(self._rest[: block.consumed], block.lines)
         self._rest = self._rest[block.consumed :]
@@ -207,7 +235,32 @@ def head(file: str, lines: int) -> tuple[bytes, bool]:
         while more and text.count(b"\n") < lines and len(text) < 4 * BLOCK:
             more = stream.read(1 << 18)
             text += more
+    refuse_utf16(file, text)
     return text.removeprefix(BOM), not more
+
+
+def refuse_utf16(file: str, text: bytes) -> None:
+    """Refuse a file that begins as no UTF-8 does: with the mark of UTF-16, or with letters of two bytes."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0\0" in (text[:4:2], text[1:4:2]):
+        raise SourceError(
+            f"{file} is in UTF-16, and UTF-8 is read; convert it, as `iconv -f UTF-16 -t UTF-8` does, or give "
+            "flare.from_frame what pl.read_csv(..., encoding='utf-16') reads"
+        )
+
+
+def wider(dtype: pl.DataType, fits: Callable[[pl.DataType], bool]) -> pl.DataType | None:
+    """Return the first type that holds more than `dtype` does, and the value that `fits` looks at."""
+    return next((each for each in _wider(dtype) if each != dtype and fits(each)), None)
+
+
+def _wider(dtype: pl.DataType) -> tuple[pl.DataType, ...]:
+    match dtype:
+        case pl.Date():
+            return (pl.Datetime("us"),)
+        case _ if dtype.is_integer():
+            return (pl.Int64(), pl.Int128(), pl.Float64())
+        case _:
+            return ()
 
 
 def _shown(raw: bytes) -> str:

@@ -93,13 +93,14 @@ def _first_line(error: BaseException) -> str:
     return f"Polars panics at this: {line}" if isinstance(error, pl.exceptions.PanicException) else line
 
 
-def parse_first(name: str, dtype: pl.DataType | None = None) -> str:
+def parse_first(name: str, dtype: pl.DataType | None = None, *, strict: bool = True) -> str:
     """Say how a column of texts becomes one of times, with the format, without which Polars looks at many rows."""
-    call = {pl.Date: "to_date('%Y-%m-%d')", pl.Time: "to_time('%H:%M:%S')"}.get(
+    call = {pl.Date: "to_date('%Y-%m-%d'", pl.Time: "to_time('%H:%M:%S'"}.get(
         type(dtype),  # type: ignore[arg-type]
-        "to_datetime('%Y-%m-%d %H:%M:%S')",
+        "to_datetime('%Y-%m-%d %H:%M:%S'",
     )
-    return f"Parse it first, by its format: .with_columns(pl.col({name!r}).str.{call})"
+    how = "" if strict else ", strict=False"
+    return f"Parse it first, by its format: .with_columns(pl.col({name!r}).str.{call}{how}))"
 
 
 def require_columns(item: node.AnyNode, names: Iterable[str], schema: Schema) -> None:

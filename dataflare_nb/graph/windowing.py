@@ -41,7 +41,8 @@ def event_time(item: node.EventTime, edge: Edge) -> Edge:
                 f"{at(item)}: `{item.column}` is {short(dtype)}; "
                 "event time is a Datetime, a Date, or an integer with unit=. "
                 + (
-                    f"{parse_first(item.column)}; in read_csv, try_parse_dates=True does it"
+                    f"{parse_first(item.column, strict=False)}; rows that do not fit it go to .invalid. Or have "
+                    f"read_csv do it: schema_overrides={{{item.column!r}: pl.Datetime('us')}}, on_error='dead_letter'"
                     if dtype == pl.String
                     else f"Convert it first: .cast({{'{item.column}': ...}})"
                 )

@@ -70,7 +70,7 @@ def test_malformed_csv_rows_go_to_dead_letter_with_place_reason_and_text(tmp_pat
         (11, None, "8,\\xff"),
     ]
     assert bad["reason"][0] == "1 field where 2 are expected"
-    assert bad["reason"][2] == "not a Int64"
+    assert bad["reason"][2] == "not an Int64"
     assert "UTF-8" in bad["reason"][5]
 
 
@@ -404,3 +404,42 @@ def test_rows_that_cannot_be_read_do_not_spoil_the_inferred_types(tmp_path: Path
     assert read(made).rows() == [(1, 2.5), (8, None)]
     assert source(tmp_path / "f.csv", b"a,b\n").schema == {"a": pl.String, "b": pl.String}
     assert source(tmp_path / "f.csv", b"1,x", has_header=False).schema == {"column_1": pl.Int64, "column_2": pl.String}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column", "way"),
+    [
+        ("f.csv", b"a,b\n1,x\n1.5,y\n", "a", "not an Int64 in '1.5,y'. It is a Float64"),
+        ("f.ndjson", b'{"a": 1}\n{"a": 1.5}\n', "a", "It is a Float64"),
+        ("f.csv", b"a,b\n1,x\n99999999999999999999,y\n", "a", "It is an Int128"),
+        ("f.csv", b"a,b\nx,2026-01-01\nx,2026-01-01 10:00:00\n", "b", "It is a Datetime[\u03bcs]"),
+    ],
+)
+def test_a_value_of_a_wider_type_says_how_to_keep_its_row(
+    tmp_path: Path, name: str, content: bytes, column: str, way: str
+) -> None:
+    options = {"try_parse_dates": True} if column == "b" else {}
+    with pytest.raises(MalformedRow) as raised:
+        read(source(tmp_path / name, content, infer_rows=1, **options))
+    message = str(raised.value)
+    assert way in message
+    override = message.partition("schema_overrides=")[2].partition(", or infer")[0]
+    assert "infer_rows=1." in message
+    kept = read(source(tmp_path / name, content, schema_overrides=eval(override, {"pl": pl})))
+    assert kept.height == 2
+    assert not kept[column].has_nulls()
+
+
+def test_a_value_of_no_wider_type_leaves_mending_and_a_given_schema_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MalformedRow, match=r"'many'. Mend the file"):
+        read(source(tmp_path / "f.csv", b"a\n1\nmany\n", infer_rows=1))
+    with pytest.raises(MalformedRow, match=r"read with schema=\{'a': pl.Float64\}. Else mend"):
+        read(source(tmp_path / "f.csv", b"a\n1\n1.5\n", schema={"a": "Int64"}))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("schema", [None, {"a": "Int64", "b": "String"}])
+def test_text_in_utf16_is_told_by_its_name(tmp_path: Path, encoding: str, schema: dict[str, str] | None) -> None:
+    content = "a,b\n1,x\n".encode(encoding)
+    with pytest.raises(SourceError, match=r"f\.csv is in UTF-16, and UTF-8 is read; convert it"):
+        read(source(tmp_path / "f.csv", content, schema=schema))
