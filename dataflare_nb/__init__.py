@@ -28,7 +28,7 @@ from .errors import DataflareError
 from .graph import Graph
 from .live import chart, table
 from .parameters import Param, param, params
-from .sources import from_frame, from_frames, rate, read, read_csv, read_ipc, read_ndjson, read_parquet, read_wasm
+from .sources import from_frame, from_frames, load, rate, read, read_csv, read_ipc, read_ndjson, read_parquet, read_wasm
 from .stream import Stream, run
 from .wasm.udf import udf
 from .windows import after_count, count, cumulative, every, global_window, hopping, session, tumbling
@@ -57,6 +57,7 @@ __all__ = [
     "hopping",
     "job",
     "jobs",
+    "load",
     "param",
     "params",
     "rate",

@@ -46,8 +46,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
 _STANDARD = os.path.dirname(os.__file__) + os.sep
@@ -316,6 +320,21 @@ def brief(error: BaseException, handled: BaseException | None) -> None:
         error.__context__ = handled
     elif _without(cause.__traceback__, lambda frame: is_ours(frame) or _is_library(frame)) is not None:
         cause.__traceback__ = _without(cause.__traceback__, is_ours)
+
+
+def trimmed(function: F) -> F:
+    """Have errors of ours leave a function without frames of ours, as `brief` says."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        handled = sys.exception()
+        try:
+            return function(*args, **options)
+        except (DataflareError, KeyboardInterrupt) as error:
+            brief(error, handled)
+            raise
+
+    return call  # type: ignore[return-value]
 
 
 def _without(trace: TracebackType | None, left_out: Callable[[FrameType], bool]) -> TracebackType | None:

@@ -49,6 +49,8 @@ _OF_A_STREAM = {
     "print": _SHOW,
     "to_pandas": "collect().to_pandas()",
     "to_polars": "collect()",
+    "load": "flare.load(folder)",
+    "from_json": "flare.load(Graph.from_json(...))",
 }
 _OF_THE_PACKAGE = {
     "sliding": "hopping('1h', every='5m')",
@@ -60,6 +62,7 @@ _OF_THE_PACKAGE = {
     "scan_ipc": "read_ipc",
     "scan_ndjson": "read_ndjson",
     "scan_parquet": "read_parquet",
+    "from_json": "load, which reads what Stream.save wrote",
     "from_arrow": "from_frame",
     "from_dict": "from_frame(pl.DataFrame(...))",
     "from_dicts": "from_frame(pl.DataFrame(...))",

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 import polars as pl
 
-from .errors import BadOption, JobError, WrongType, is_ours, listing, located, nearest, shown
+from .errors import BadOption, JobError, WrongType, is_ours, listing, located, nearest, shown, trimmed
 from .expr import Setting, param_expr
 from .signature import held
 
@@ -156,6 +156,7 @@ class Param(pl.Expr):
         return bound[self._spec.name]
 
     @value.setter
+    @trimmed
     def value(self, value: Any) -> None:
         with located(f"{self._spec.name}.value"), _lock:
             self._value = self._spec.check(value)

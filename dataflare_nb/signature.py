@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -13,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import polars as pl
 
-from .errors import BadOption, DataflareError, WrongType, brief, listing, nearest, shown, user_line
+from .errors import BadOption, WrongType, listing, nearest, shown, trimmed, user_line
 from .expr import readable
 from .types import Clock
 
@@ -39,7 +38,9 @@ def spelled(function: F) -> F:
     has = f"{listing(known, most=30)}" if known else "no arguments"
     open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
 
-    def checked(*args: Any, **options: Any) -> Any:
+    @trimmed
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
         for name in options:
             if name not in known and not open_ended:
                 raise BadOption(f"{_at(function)} has no option `{name}`; it has {has}.{nearest(name, known)}")
@@ -51,15 +52,6 @@ def spelled(function: F) -> F:
             return function(*args, **options)
         except UnicodeEncodeError as error:
             raise BadOption(f"{_at(function)}: {shown(error.object)} is no text that UTF-8 can hold") from None
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        handled = sys.exception()
-        try:
-            return checked(*args, **options)
-        except (DataflareError, KeyboardInterrupt) as error:
-            brief(error, handled)
-            raise
 
     return call  # type: ignore[return-value]
 

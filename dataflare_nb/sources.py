@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import polars as pl
 
-from . import dtypes, plugin_steps
+from . import dtypes, plugin_steps, storing
 from .connectors.frame import as_frame
 from .connectors.registry import make_source, source_options
-from .errors import BadOption, WrongType, located
+from .errors import BadOption, GraphError, WrongType, listing, located, shown
 from .graph import Graph, fingerprint, node
 from .plugin_steps import PluginLike
 from .signature import held
@@ -198,6 +198,41 @@ def rate(rows_per_second: float = 1.0, *, rows: int | None = None, splits: int =
     """
     options = {"rows_per_second": rows_per_second, "rows": rows, "splits": splits, "seed": seed}
     return _read("rate", "rate", options, {})
+
+
+@held
+def load(saved: str | Path | Graph, *, output: str | None = None, blobs: str | Path | None = None) -> Stream:
+    """Return the stream that `Stream.save` wrote into a folder, that of a graph document, or that of a `Graph`.
+
+    `output` says which stage it is where a graph has several outputs, or names a side output: `"hourly.late"`. For a
+    document by itself `blobs` is the folder with the functions, plugins and frames that it names.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     from_frame(pl.DataFrame({"a": [1, 2]})).filter(pl.col("a") > 1).save(folder)
+    ...     load(folder).collect()["a"].to_list()
+    [2]
+    """
+    with located("load"):
+        graph = saved if isinstance(saved, Graph) else _stored(saved, blobs)
+        outputs = graph.outputs()
+        if output is None and len(outputs) != 1:
+            which = f"say which, as output={outputs[0]!r}" if outputs else "there is nothing to run"
+            raise BadOption(f"the graph has {len(outputs)} outputs, {listing(outputs)}; {which}")
+        ref = outputs[0] if output is None else output
+        graph.edge(ref)
+        return Stream(graph.upstream([ref]), ref)
+
+
+def _stored(saved: Any, blobs: str | Path | None) -> Graph:
+    if not isinstance(saved, str | os.PathLike):
+        way = "; Graph.from_json(document, blobs) reads one" if isinstance(saved, bytes) else ""
+        raise WrongType(f"{shown(saved)} is not the path of a saved stream or a Graph{way}")
+    try:
+        return storing.read(Path(saved), Path(blobs) if blobs is not None else None)
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise GraphError(f"{told}; Stream.save(folder) writes what is loaded") from None
 
 
 def _with_columns(frame: pl.DataFrame) -> pl.DataFrame:

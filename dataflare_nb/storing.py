@@ -46,14 +46,15 @@ def read(path: Path, blobs: Path | None = None) -> Graph:
     try:
         return Graph.from_json(path.read_bytes(), found)
     except GraphFormat as error:
-        hint = " (on the command line: --blobs DIR; stream.save(DIR) writes both)" if blobs is None else ""
-        raise GraphFormat(f"{path}: {error}{hint if 'blobs=' in str(error) else ''}") from None
+        alone = blobs is None and "blobs=" in str(error)
+        hint = " (on the command line: --blobs DIR), a folder; stream.save(DIR) writes both" if alone else ""
+        raise GraphFormat(f"{path}: {error}{hint}") from None
 
 
 def read_blobs(folder: Path) -> dict[str, Any]:
     """Read functions, plugins and frames, each by its key."""
     if not folder.is_dir():
-        raise NotADirectoryError(f"--blobs {folder} is not a folder")
+        raise NotADirectoryError(f"blobs: {folder} is not a folder")
     blobs: dict[str, Any] = {path.parent.name: Plugin.load(path) for path in sorted(folder.glob("*/plugin.json"))}
     blobs |= {path.stem: _kernel(path) for path in sorted(folder.glob("*.wasm"))}
     blobs |= {path.stem: _frame(path) for path in sorted(folder.glob("*.parquet"))}

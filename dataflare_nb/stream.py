@@ -16,7 +16,7 @@ from .connectors.memory import MemoryBuffer
 from .deploy import Deployment, Flink
 from .deploy.local import LocalCluster
 from .engine import Job
-from .errors import BadOption, GraphError, WrongType, located, user_line
+from .errors import BadOption, GraphError, WrongType, located, trimmed, user_line
 from .expr import expand
 from .graph import Edge, Graph, draw, fingerprint, node
 from .runtime.plan import explain
@@ -34,15 +34,24 @@ _WIDEST = 16
 
 
 @public
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Stream:
     """A stream of rows, described and not yet running. Each method returns a new one.
 
-    `graph` is the plan, `ref` the stage or side output this stream is.
+    `graph` is the plan, `ref` the stage or side output this stream is. `flare.read_csv`, `from_frame` and others begin
+    one, `flare.load` makes one of a graph.
     """
 
     graph: Graph
     ref: str
+
+    @trimmed
+    def __init__(self, graph: Graph, ref: str = "") -> None:
+        if not isinstance(graph, Graph) or not ref:
+            way = "flare.load(graph)" if isinstance(graph, Graph) else "flare.from_frame(...), flare.read_csv(...)"
+            raise WrongType(f"Stream at {user_line()} is a Graph and the name of a stage; {way} makes a stream")
+        object.__setattr__(self, "graph", graph)
+        object.__setattr__(self, "ref", ref)
 
     # Column steps
 
@@ -274,12 +283,14 @@ class Stream:
     # Side outputs and names
 
     @property
+    @trimmed
     def late(self) -> Stream:
         """The rows that came too late for their window, with the window they missed and how late they were."""
         with located(".late"):
             return Stream(self.graph, self.graph.nearest_side(self.ref, "late"))
 
     @property
+    @trimmed
     def invalid(self) -> Stream:
         """The rows that could not be used, with the reason."""
         with located(".invalid"):
@@ -337,7 +348,10 @@ class Stream:
         return draw.mermaid(self.graph.upstream([self.ref]), self.ref)
 
     def to_json(self, *, indent: int | None = None) -> bytes:
-        """Return the graph as a JSON document."""
+        """Return the graph as a JSON document, in bytes: `Path("hourly.json").write_bytes(stream.to_json(indent=2))`.
+
+        The functions, plugins and frames that it names are not in it; `save` writes all of them.
+        """
         if indent is not None and not 0 <= indent <= _WIDEST:
             raise BadOption(f"to_json at {user_line()}: indent={indent}; it is a number of spaces, at most {_WIDEST}")
         return self.graph.upstream([self.ref]).to_json(indent=indent)
@@ -345,7 +359,8 @@ class Stream:
     def save(self, folder: str | Path) -> None:
         """Write the graph and the functions, plugins and frames that it names into a folder.
 
-        `dataflare run FOLDER` runs it, wherever the folder is. Python functions and buffers cannot be written.
+        `flare.load(folder)` is the stream again, and `dataflare run FOLDER` runs it, wherever the folder is. Python
+        functions and buffers cannot be written.
         """
         with located("save"):
             try:
@@ -532,7 +547,8 @@ def run(
     graph = Graph()
     for stream in streams:
         if not isinstance(stream, Stream):
-            raise WrongType(f"run at {user_line()}: {type(stream).__name__} is not a Stream")
+            way = "; flare.load(graph) makes one" if isinstance(stream, Graph) else ""
+            raise WrongType(f"run at {user_line()}: {type(stream).__name__} is not a Stream{way}")
         with located("run"):
             graph = graph.merge(stream.graph)
     heads = list(dict.fromkeys(stream.ref for stream in streams))

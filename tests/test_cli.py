@@ -156,7 +156,7 @@ def test_a_failed_job_ends_with_one_line_and_exit_code_1(tmp_path: Path, capsys:
     ("arguments", "said"),
     [
         (["run", "nowhere.json"], "nowhere.json: No such file or directory"),
-        (["run", "{graph}", "--blobs", "nowhere"], "--blobs nowhere is not a folder"),
+        (["run", "{graph}", "--blobs", "nowhere"], "blobs: nowhere is not a folder"),
         (["run", "{graph}", "--latency", "soon"], "soon"),
         (["run", "{graph}", "--name", "no spaces"], "letters, digits"),
         (["plugin", "check", "nowhere"], "nowhere"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,6 +122,11 @@ def test_text_that_utf8_cannot_hold_is_refused() -> None:
         write("\udcff")
 
 
+@flare.udf
+def halved(price: float) -> float:
+    return price / 2
+
+
 class Test_what_a_traceback_shows:  # noqa: N801
     STREAM = flare.from_frame(pl.DataFrame({"price": [1.0]}))
 
@@ -133,6 +138,30 @@ class Test_what_a_traceback_shows:  # noqa: N801
             self.STREAM.filter(pl.col("prise") > 1)
         assert self.frames(caught.value) == ["test_signature.py"]
         assert caught.value.__context__ is None
+
+    @pytest.mark.parametrize(
+        "mistake",
+        [
+            lambda: halved(pl.col("price") + 1),
+            lambda: halved("price", "price"),
+            lambda: halved("price") > 2,
+            lambda: halved("price").sum(),
+            lambda: bool(halved("price")),
+            lambda: setattr(flare.param(1, max=5, name="bounded"), "value", 6),
+            lambda: setattr(flare.param(1, name="whole"), "value", "x"),
+            lambda: flare.Flink(parallelism=0),
+            lambda: flare.Flink(4),  # type: ignore[call-arg]
+            lambda: Test_what_a_traceback_shows.STREAM.late,
+            lambda: Test_what_a_traceback_shows.STREAM.invalid,
+            lambda: flare.Graph.from_json(b"{}"),
+            lambda: flare.Stream(flare.Graph()),
+        ],
+    )
+    def test_the_users_lines_only_wherever_it_comes_from(self, mistake: Callable[[], Any]) -> None:
+        with pytest.raises(DataflareError) as caught:
+            mistake()
+        assert set(self.frames(caught.value)) == {"test_signature.py"}
+        assert "dyn int" not in str(caught.value)
 
     def test_what_the_user_was_handling_stays(self) -> None:
         mine = KeyError("mine")

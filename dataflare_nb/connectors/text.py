@@ -117,8 +117,8 @@ class TextRows:
 class TextCursor:
     """One text file. The offset is the place where a block begins, the rows given of it, and the rejects owed.
 
-    Of a file that `grows` a last record without a line end is not read: more of it may come. Without a `way` out of them
-    rejects are kept, else they raise.
+    Of a file that `grows` a last record without a line end is not read: more of it may come. With a `way` out of them
+    rejects raise, else they are kept.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from ..errors import BadOption, shown, user_line
+from ..errors import BadOption, shown, trimmed, user_line
 from ..graph.node import NAME_PATTERN
 from . import fields as read
 from .secrets import VARIABLE, looks_secret, written_out
@@ -36,6 +36,7 @@ def _told_at_once(cls: type[T]) -> type[T]:
     readers: Mapping[str, read.Read] = cls.READERS  # type: ignore[attr-defined]
     assert list(readers) == [each.name for each in fields(cls)]  # type: ignore[arg-type]
 
+    @trimmed
     @functools.wraps(made)
     def init(self: T, *args: Any, **options: Any) -> None:
         if args:
@@ -161,6 +162,32 @@ def _stage(value: Any) -> str:
     return str(read.pattern(NAME_PATTERN.strip("^$"), "the name of a stage")(value))
 
 
+def _public(reader: read.Read, *faults: Callable[[str, Any], str]) -> read.Read:
+    """Return a reader of names and values that anybody may read, which says what is wrong with any of them."""
+
+    def read_all(given: Any) -> Any:
+        items = given.items() if isinstance(given, Mapping) else ()
+        named = [(name, value) for name, value in items if isinstance(name, str)]
+        wrong = [told for fault in faults for name, value in named if (told := fault(name, value))]
+        try:
+            values = reader(given)
+        except read.Wrong as error:
+            raise read.Wrong("; ".join([str(error), *wrong])) from None
+        if wrong:
+            raise read.Wrong("; ".join(wrong))
+        return values
+
+    return read_all
+
+
+def _secret(way: str) -> Callable[[str, Any], str]:
+    def fault(name: str, value: Any) -> str:
+        found = looks_secret(name) or any(written_out({name: value}))
+        return f"`{name}` looks like a secret; {way}" if found else ""
+
+    return fault
+
+
 @_told_at_once
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flink:
@@ -227,10 +254,12 @@ class Flink:
         "labels": read.mapping(read.label_name, read.label_value),
         "service_account": read.optional(read.dns_name),
         "image_pull_policy": read.choice("Always", "IfNotPresent", "Never"),
-        "environment": read.mapping(_variable, _plain_text),
+        "environment": _public(read.mapping(_variable, _plain_text), _secret("name a key of a Secret in secrets=")),
         "secrets": read.mapping(_variable, _secret_reference),
-        "configuration": read.mapping(
-            read.pattern(r"[a-z][a-zA-Z0-9._-]*", "a key of Flink's configuration"), _configuration_value
+        "configuration": _public(
+            read.mapping(read.pattern(r"[a-z][a-zA-Z0-9._-]*", "a key of Flink's configuration"), _configuration_value),
+            lambda name, _: f"`{name}` is ours to set" if name.startswith(_KEYS_OF_OURS) else "",
+            _secret("Flink reads such values from a Secret, see its manual"),
         ),
     }
 
@@ -271,20 +300,7 @@ class Flink:
             wrong.append("upgrade='last-state' finds its state through high_availability=True")
         if int(self.checkpoint_timeout) < int(self.checkpoint_interval) // 100:
             wrong.append("checkpoint_timeout is less than a hundredth of checkpoint_interval")
-        wrong += [
-            f"environment: `{name}` looks like a secret; name a key of a Secret in secrets="
-            for name in self.environment
-            if looks_secret(name) or any(written_out({name: self.environment[name]}))
-        ]
         wrong += [f"`{name}` is in environment and in secrets" for name in self.environment if name in self.secrets]
-        wrong += [
-            f"configuration: `{name}` is ours to set" for name in self.configuration if name.startswith(_KEYS_OF_OURS)
-        ]
-        wrong += [
-            f"configuration: `{name}` looks like a secret; Flink reads such values from a Secret, see its manual"
-            for name in self.configuration
-            if looks_secret(name) or any(written_out({name: self.configuration[name]}))
-        ]
         return wrong
 
     @property

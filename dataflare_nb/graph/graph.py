@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
-from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, WrongType, listing, nearest, shown
+from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, WrongType, listing, nearest, shown, trimmed
 from . import node
 from .asking import at
 from .edges import edge_of
@@ -202,13 +202,17 @@ class Graph:
         return [node_id for node_id in self.nodes if node_id not in read]
 
     def to_json(self, *, indent: int | None = None) -> bytes:
-        """Return the graph as a JSON document; blobs are named in it and travel beside it."""
+        """Return the graph as a JSON document, in bytes: `Path("graph.json").write_bytes(graph.to_json(indent=2))`.
+
+        Blobs are named in it and travel beside it.
+        """
         text = msgspec.json.encode(Document(nodes=tuple(self.nodes.values())))
         return msgspec.json.format(text, indent=indent) if indent else text
 
     @classmethod
+    @trimmed
     def from_json(cls, document: bytes | str, blobs: Mapping[str, Any] | None = None) -> Graph:
-        """Read what `to_json` wrote, checking every node and edge again.
+        """Read what `to_json` wrote, checking every node and edge again; `flare.load` makes a stream of it.
 
         Raises GraphFormat for a document that is no graph, is of another version, or names a missing blob.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import WrongType, user_line
+from ..errors import WrongType, trimmed, user_line
 
 _SIGNS = {
     **{f"__{name}__": sign for name, sign in {"neg": "-", "pos": "+", "invert": "~"}.items()},
@@ -25,11 +25,13 @@ class Apart:
 
     __slots__ = ()
 
+    @trimmed
     def __bool__(self) -> bool:
         self._refuse("and, or, not and if", "filter by it alone, before the other conditions")
 
     if not TYPE_CHECKING:
 
+        @trimmed
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):
                 raise AttributeError(name)
@@ -41,6 +43,7 @@ class Apart:
 
 
 def _refusal(sign: str) -> Any:
+    @trimmed
     def refuse(self: Apart, *_: Any) -> NoReturn:
         self._refuse(f"`{sign}`", "")
 

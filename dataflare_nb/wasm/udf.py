@@ -23,7 +23,9 @@ from ..errors import (
     located,
     nearest,
     shown,
+    trimmed,
 )
+from ..expr import readable as spelled
 from ..parameters import Param
 from ..signature import held
 from .apart import Apart
@@ -47,6 +49,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _placed(method: F) -> F:
     """Put the user's line before what a method says is wrong with the call; it is looked for then only."""
 
+    @trimmed
     @functools.wraps(method)
     def call(self: Any, *args: Any, **named: Any) -> Any:
         try:
@@ -390,7 +393,8 @@ def _column(arg: object) -> str | None:
         return arg
     if isinstance(arg, pl.Expr):
         if not arg.meta.is_column():
-            raise UdfError(f"{arg} is not a plain column; compute it with .with_columns(name=...) first")
+            told = spelled(str(arg))
+            raise UdfError(f"`{told}` is not a plain column; compute it with .with_columns(name=...) first")
         return arg.meta.output_name()
     return None
 

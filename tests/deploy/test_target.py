@@ -84,6 +84,20 @@ def test_every_mistake_is_told_at_once() -> None:
         assert f"{option}: " in told
 
 
+def test_a_secret_in_plain_text_is_told_beside_other_mistakes() -> None:
+    with pytest.raises(BadOption) as raised:
+        flare.Flink(
+            environment={"PASSWORD": "x", "1": "y"},
+            secrets={"A": "b"},
+            parallelism=0,
+            configuration={"python.executable": "x", "s3.secret-key": "x", "A": []},
+        )
+    for said in ("`PASSWORD` looks like", "'1' is not the name", "secrets: at 'A'", "parallelism: 0"):
+        assert said in str(raised.value)
+    for said in ("`python.executable` is ours", "`s3.secret-key` looks like", "at 'A', "):
+        assert said in str(raised.value)
+
+
 def test_a_secret_is_never_told() -> None:
     for given in ({"secrets": {"A": "hunter2"}}, {"secrets": {"A": "/hunter2"}}, {"environment": {"TOKEN": "hunter2"}}):
         with pytest.raises(BadOption) as caught:
