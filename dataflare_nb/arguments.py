@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import NoneType
 from typing import Any
@@ -101,8 +101,8 @@ def time_zone(zone: str | None) -> str | None:
     return zone
 
 
-def function(step: str, value: Any, wanted: str) -> Any:
-    """Refuse what is no function, and what makes only a coroutine or a generator when called, and does nothing."""
+def function(step: str, value: Any, wanted: str, given: Sequence[str]) -> Any:
+    """Refuse what is no function, what cannot be called with `given`, and what makes only a coroutine or a generator."""
     if not callable(value):
         raise WrongType(f"{step} at {user_line()}: {shown(value)} is not a function {wanted}")
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
@@ -112,7 +112,22 @@ def function(step: str, value: Any, wanted: str) -> Any:
         raise WrongType(
             f"{step} at {user_line()}: `{name}` is async or yields; it has to be a plain function that returns"
         )
+    if (takes := _signature(value)) is not None:
+        try:
+            takes.bind(*given)
+        except TypeError as error:
+            raise WrongType(
+                f"{step} at {user_line()}: `{called(value)}{takes}` is called with ({', '.join(given)}): {error}"
+            ) from None
     return value
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """Return how a function is called, if it says so; much that is written in C does not."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def called(function: Any) -> str:

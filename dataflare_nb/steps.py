@@ -76,7 +76,7 @@ def cast(types: Any, strict: bool, schema: pl.Schema) -> Step:
 
 def map_batches(function: Any, wanted: Mapping[str, Any] | None, schema: pl.Schema) -> Step:
     """Return a step of a Python function; without a schema it is tried on a frame without rows."""
-    arguments.function("map_batches", function, "from frame to frame")
+    arguments.function("map_batches", function, "from frame to frame", ("frame",))
     made = arguments.types("map_batches", wanted) if wanted is not None else _tried(function, schema)
     if not made:
         raise BadOption(f"map_batches at {user_line()} leaves no column; keep at least one")
@@ -93,8 +93,8 @@ def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema) 
     except Exception as error:
         reason = told(error).partition("\n")[0] or "no reason given"
         raise WrongType(
-            f"{at}: {name} failed on a frame without rows ({type(error).__name__}: {reason}), so its columns are "
-            "unknown; say them with schema={...}"
+            f"{at}: {name} failed with {type(error).__name__}: {reason}. It was tried on a frame without rows, to learn "
+            "its columns; if it only fails where there are no rows, say them with schema={...}"
         ) from error
     if not isinstance(got, pl.DataFrame):
         raise WrongType(f"{at}: {name} returned {type(got).__name__}; it has to return a polars.DataFrame")

@@ -482,8 +482,11 @@ class Stream:
         return self._write("to_memory", "memory", {"buffer": key}, {key: buffer})
 
     def for_each_batch(self, function: Callable[[pl.DataFrame, int], None]) -> Stream:
-        """Call `function(frame, epoch)` on each batch, at least once."""
-        arguments.function("for_each_batch", function, "(frame, epoch)")
+        """Call `function(frame, epoch)` on each batch, at least once.
+
+        `epoch` is the number of the commit that the batch will be part of; after a failure its batches may come again.
+        """
+        arguments.function("for_each_batch", function, "(frame, epoch)", ("frame", "epoch"))
         key = fingerprint.of_function(function)
         return self._write("for_each_batch", "for_each_batch", {"function": key}, {key: function})
 

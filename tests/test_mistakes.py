@@ -959,8 +959,31 @@ mistake(
     lambda: CLICKS.map_batches(fails_on_no_rows),
     errors.WrongType,
     "map_batches",
-    "fails_on_no_rows failed on a frame without rows",
+    "fails_on_no_rows failed with IndexError: ",
+    "tried on a frame without rows",
     "schema={...}",
+)
+mistake(
+    "map_batches misspells a method",
+    lambda: CLICKS.map_batches(lambda frame: frame.wth_columns(x=1)),  # type: ignore[attr-defined]
+    errors.WrongType,
+    "map_batches",
+    "failed with AttributeError: 'DataFrame' object has no attribute 'wth_columns'. It was tried",
+)
+mistake(
+    "map_batches with a function of two",
+    lambda: CLICKS.map_batches(lambda frame, epoch: frame, schema={"a": int}),  # type: ignore[arg-type, misc]
+    errors.WrongType,
+    "map_batches",
+    "is called with (frame)",
+    "missing a required argument: 'epoch'",
+)
+mistake(
+    "for_each_batch with a function of one",
+    lambda: CLICKS.for_each_batch(lambda frame: None),  # type: ignore[arg-type, misc]
+    errors.WrongType,
+    "for_each_batch",
+    "`<lambda>(frame)` is called with (frame, epoch)",
 )
 mistake(
     "map_batches returns no frame",

@@ -110,7 +110,13 @@ def compile_function(
         no_room=no_room,
         arena=unit.arena,
     )
-    kernel = Kernel(facts, attach_facts(module, facts), trusted=True, origin=(source.file, source.first))
+    kernel = Kernel(
+        facts,
+        attach_facts(module, facts),
+        trusted=True,
+        origin=(source.file, source.first),
+        defined=source.place(source.tree),
+    )
     return Compilation(kernel, text, unit.lines())
 
 

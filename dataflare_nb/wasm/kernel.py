@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from ..dtypes import short
-from ..errors import WasmPluginLoad
+from ..errors import WasmPluginLoad, WasmTimeout
 from .anatomy import Malformed, sections
 from .columns import TYPES, Slot, accepts, advice
 from .library import leb
@@ -118,13 +118,15 @@ def _shown(value: Any) -> str:
 class Kernel:
     """A column function that can be stored and sent: everything is in the bytes of its module.
 
-    `origin` is the file or cell and the line where the function begins, for errors only.
+    `origin` is the file or cell and the line where the function begins, `defined` where its `def` stands, for errors
+    only.
     """
 
     facts: Facts
     module: bytes = field(repr=False)
     trusted: bool = False
     origin: tuple[str, int] | None = field(default=None, compare=False)
+    defined: str = field(default="", compare=False)
 
     @classmethod
     def load(cls, module: bytes, *, origin: tuple[str, int] | None = None) -> Kernel:
@@ -136,6 +138,16 @@ class Kernel:
         if self.origin is None or site.function != self.facts.name:
             return f"line {site.line} of {site.function}"
         return f"{self.origin[0]}, line {self.origin[1] + site.line - 1}"
+
+    def too_long(self) -> WasmTimeout:
+        """Return the error of a function whose time is up: it is told where it begins."""
+        name, where = self.facts.name, f" ({self.defined})" if self.defined else ""
+        error = WasmTimeout(
+            f"@udf {name}{where}: ran longer than its {self.facts.time_ms} ms for one batch; look for a loop that does "
+            "not end, or give it more time with @flare.udf(max_execution_time=...)"
+        )
+        error.plugin = name
+        return error
 
     def mismatch(
         self, columns: Sequence[str], schema: Mapping[str, pl.DataType], without: Container[str] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ..errors import WasmConfiguration, WasmPluginExecution
+from ..errors import WasmConfiguration, WasmPluginExecution, WasmTimeout
 from ..lazy import lazy
 from .columns import TYPES, fitted
 from .guest import Guest, Limits
@@ -55,6 +55,7 @@ class KernelPool:
 
     def __init__(self, kernel: Kernel, *, fast: bool = True, limits: Limits | None = None) -> None:
         self.kernel = kernel
+        self._has_policy = limits is not None
         facts = kernel.facts
         self._layout = Layout.of(facts.start, facts.params, facts.outputs)
         self._straight = Straight.of(facts, self._layout)
@@ -81,6 +82,12 @@ class KernelPool:
 
     def columns(self, columns: Sequence[pl.Series]) -> list[pl.Series]:
         """Return the columns of the result; the first failing row raises `UdfFailed`."""
+        try:
+            return self._columns(columns)
+        except WasmTimeout as error:
+            raise self._told(error) from None
+
+    def _columns(self, columns: Sequence[pl.Series]) -> list[pl.Series]:
         if self._straight is not None and len(columns) == len(self.kernel.facts.params):
             found = self._straight.columns(columns, self._pool.guest())
             if found is not None:
@@ -97,8 +104,11 @@ class KernelPool:
     def apart(self, columns: Sequence[pl.Series]) -> Outcome:
         """Return the columns of the result, with zeros in the failing rows, and which rows failed where."""
         call = self._prepared(columns, collect=True)
-        with self._pool.guest() as guest:
-            self._run(guest, call)
+        try:
+            with self._pool.guest() as guest:
+                self._run(guest, call)
+        except WasmTimeout as error:
+            raise self._told(error) from None
         failed = call.failed()
         if failed is not None:
             self._site(int(failed.max()))  # type: ignore[arg-type]
@@ -128,6 +138,10 @@ class KernelPool:
     def close(self) -> None:
         """Free the instances. May be called twice."""
         self._pool.close()
+
+    def _told(self, error: WasmTimeout) -> WasmTimeout:
+        """Return the error of a call whose time is up, in the words of whoever said how long it may take."""
+        return error if self._has_policy else self.kernel.too_long()
 
     def _prepared(self, columns: Sequence[pl.Series], *, collect: bool = False) -> _Call:
         facts = self.kernel.facts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import re
 import threading
 import time
 import weakref
@@ -216,8 +217,13 @@ def patient(x: float) -> float:
 
 
 def test_a_loop_without_an_end_is_stopped(within):
-    with within(0.3), pytest.raises(WasmTimeout, match="endless: ran longer than its 100 ms"):
+    place = re.escape(endless.source_location)
+    told = rf"^@udf endless \({place}\): ran longer than its 100 ms .*@flare.udf\(max_execution_time=...\)$"
+    with within(0.3), pytest.raises(WasmTimeout, match=told) as raised:
         endless.call([pl.Series([1.0])])
+    assert raised.value.plugin == "endless"
+    with pytest.raises(WasmTimeout, match=r"@udf endless .* ran longer than its 100 ms"):
+        KernelPool(endless.kernel).apart([pl.Series([1.0])])
     assert endless.call([pl.Series([-1.0])]).to_list() == [-1.0]
 
 
