@@ -41,11 +41,22 @@ def expression(step: str, value: Any) -> pl.Expr:
         name = called(value)
         polars = (getattr(value, "__module__", None) or "").startswith("polars")
         raise WrongType(
-            f"{at}: `{name}` is a function; " + (f"call it: {name}()" if polars else "use map_batches, or @flare.udf")
+            f"{at}: `{name}` is a function; " + (f"call it: {name}()" if polars else _instead(step, value, name))
         )
     if not isinstance(value, _CONSTANTS | NoneType):
         raise WrongType(f"{at} takes expressions such as pl.col('x') * 2, not {type(value).__name__}")
     return pl.lit(value)
+
+
+def _instead(step: str, function: Any, name: str) -> str:
+    """Say what is written where a Python function was."""
+    if function is len:
+        return "the number of rows is pl.len()"
+    if function in (sum, min, max, any, all):
+        return f"write pl.col('x').{name}()"
+    if step == "agg":
+        return "an aggregation is an expression such as pl.len() or pl.col('x').mean()"
+    return "use map_batches, or @flare.udf"
 
 
 def constant(step: str, name: str, value: Any) -> Any:
@@ -102,7 +113,7 @@ def time_zone(zone: str | None) -> str | None:
 
 
 def function(step: str, value: Any, wanted: str, given: Sequence[str]) -> Any:
-    """Refuse what is no function, what cannot be called with `given`, and what makes only a coroutine or a generator."""
+    """Refuse what is no function, cannot be called with `given`, or only makes a coroutine or a generator then."""
     if not callable(value):
         raise WrongType(f"{step} at {user_line()}: {shown(value)} is not a function {wanted}")
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -31,7 +32,11 @@ def of(columns: Mapping[str, Any]) -> Schema:
     try:
         return Schema(schema_of(pl.LazyFrame(schema=pl.Schema(columns))))
     except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
-        raise WrongType(f"{str(error).splitlines()[0]}; types are such as pl.Int64") from None
+        texts = [value for value in columns.values() if isinstance(value, str)]
+        hint = _meant(texts[0], as_python=True) if texts else ""
+        raise WrongType(
+            f"{str(error).splitlines()[0]}; types are such as pl.Int64{'.' if hint else ''}{hint}"
+        ) from None
 
 
 def to_json(schema: Mapping[str, pl.DataType]) -> dict[str, Any]:
@@ -80,6 +85,31 @@ def write(dtype: pl.DataType) -> Any:
             return type(dtype).__name__
         case _:
             raise GraphFormat(f"columns of type {dtype} cannot be written to a graph; cast them first")
+
+
+_WORDS = {
+    **dict.fromkeys(("int", "integer", "long", "bigint"), "Int64"),
+    **dict.fromkeys(("float", "double", "real", "number"), "Float64"),
+    **dict.fromkeys(("str", "text", "varchar", "utf8", "object"), "String"),
+    **dict.fromkeys(("bool", "logical"), "Boolean"),
+    **dict.fromkeys(("bytes", "blob"), "Binary"),
+    **dict.fromkeys(("datetime", "timestamp", "datetime64", "datetime64[us]"), "Datetime('us')"),
+    **dict.fromkeys(("duration", "timedelta", "interval"), "Duration('us')"),
+    **dict.fromkeys(("list", "array"), "List(pl.Int64)"),
+    "decimal": "Decimal(18, 2)",
+    "struct": "Struct({'x': pl.Int64})",
+    "category": "Categorical",
+}
+"""Types by the words of Python, SQL and pandas."""
+
+
+def _meant(word: str, *, as_python: bool = False) -> str:
+    """Say which type a word may stand for."""
+    near = re.search("`(.*)`", nearest(word, _SIMPLE))
+    spelled = _WORDS.get(word.lower()) or (near[1] if near else None)
+    if spelled is None:
+        return ""
+    return f" Did you mean {f'pl.{spelled}' if as_python or '(' in spelled else f'`{spelled}`'}?"
 
 
 _UNITS = {"ms": "ms", "us": "μs", "ns": "ns"}
@@ -150,5 +180,5 @@ def _read(text: Any) -> pl.DataType:
         case {"Enum": categories}:
             return pl.Enum(categories)
         case _:
-            hint = nearest(text, _SIMPLE) if isinstance(text, str) else ""
+            hint = _meant(text) if isinstance(text, str) else ""
             raise GraphFormat(f"{text!r} is not a column type such as 'Int64' or {{'Datetime': ['us', None]}}.{hint}")

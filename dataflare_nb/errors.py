@@ -6,6 +6,7 @@ Catch as much of it as you mean to:
     |-- GraphError                     a mistake in the description, raised at the line that made it
     |   |-- UnknownColumn              a column the stream does not have
     |   |-- WrongType                  an expression, key, time or argument of a type that does not fit
+    |   |   `-- NoRows                 rows are asked of a stream that does not run; a TypeError too
     |   |-- MissingEventTime           event time is needed and not declared (or was overwritten)
     |   |-- UnwindowedAggregate        an aggregation over a stream that never ends
     |   |-- BadWindow                  a window that cannot be
@@ -53,6 +54,18 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SAME: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("sep", "delim", "delimiter"), ("separator",)),
+    **dict.fromkeys(("header", "skip_header"), ("has_header", "include_header")),
+    **dict.fromkeys(("dtype", "dtypes", "types"), ("schema_overrides", "schema")),
+    **dict.fromkeys(("usecols", "names"), ("columns",)),
+    **dict.fromkeys(("na_values", "nulls"), ("null_values",)),
+    **dict.fromkeys(("infer_schema_length", "infer_schema"), ("infer_rows",)),
+    **dict.fromkeys(("ignore_errors", "on_bad_lines"), ("on_error",)),
+    "parse_dates": ("try_parse_dates",),
+    "quotechar": ("quote_char",),
+}
+"""Words of Polars and pandas for options of ours."""
 _PACKAGE = str(Path(__file__).resolve().parent) + os.sep
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 
@@ -71,6 +84,10 @@ class UnknownColumn(GraphError):  # noqa: N818 - the names are the product's, se
 
 class WrongType(GraphError):  # noqa: N818
     """An expression, key, time or argument of a type that does not fit."""
+
+
+class NoRows(WrongType, TypeError):  # noqa: N818
+    """Rows are asked of a stream that does not run; a `TypeError` too, as of anything that has none."""
 
 
 class MissingEventTime(GraphError):  # noqa: N818
@@ -255,22 +272,38 @@ def shown(value: object, most: int = 60) -> str:
     "'xxxxxx…"
     """
     try:
-        text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(value).split()))
+        whole = repr(value)
+        if "\n" in whole and hasattr(value, "shape"):
+            text = f"a {type(value).__name__} of shape {value.shape}"
+        else:
+            text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(whole.split()))
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean `x`?` for the closest spelling, or nothing.
+    """Return ` Did you mean `x`?` for the closest spelling or another word for the same, or nothing.
 
-    >>> nearest("usr_id", ["user_id", "page"])
-    ' Did you mean `user_id`?'
+    >>> nearest("usr_id", ["user_id", "page"]), nearest("sep", ["separator"])
+    (' Did you mean `user_id`?', ' Did you mean `separator`?')
     """
     known = list(known)
     by_lower = {k.lower(): k for k in reversed(known)}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    lower = name.lower()
+    same = [word for word in _SAME.get(lower, ()) if word in by_lower]
+    close = same or difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.6)
     return f" Did you mean `{by_lower[close[0]]}`?" if close else ""
+
+
+def there_are(names: Iterable[str]) -> str:
+    """Return what there is to choose from, for a message.
+
+    >>> there_are(["a", "b"]), there_are([])
+    ('there are a, b', 'there is none')
+    """
+    known = list(names)
+    return f"there are {listing(known)}" if known else "there is none"
 
 
 def listing(names: Iterable[str], most: int = 12) -> str:

@@ -51,7 +51,8 @@ def _job(rows_of: Any, stage: str | None) -> Any:
         return rows_of
     if isinstance(rows_of, Job):
         return rows_of, stage
-    raise WrongType(f"{shown(rows_of)} is neither a stream nor a job")
+    way = "; flare.from_frame(...) makes a stream of it" if hasattr(rows_of, "__arrow_c_stream__") else ""
+    raise WrongType(f"{shown(rows_of)} is neither a stream nor a job{way}")
 
 
 def _live() -> Any:

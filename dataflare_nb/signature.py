@@ -87,6 +87,8 @@ def public(cls: type[T]) -> type[T]:
 def _told(value: Any) -> str:
     if isinstance(value, pl.Expr):
         return f" is an expression, `{readable(str(value))}`; compute it before, in with_columns"
+    if hasattr(value, "__arrow_c_stream__") and not isinstance(value, str):
+        return f" is a {type(value).__name__}, which flare.from_frame(...) makes a stream of"
     return f"={shown(value)}"
 
 

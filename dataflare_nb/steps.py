@@ -93,7 +93,7 @@ def _tried(function: Callable[[pl.DataFrame], pl.DataFrame], schema: pl.Schema) 
     except Exception as error:
         reason = told(error).partition("\n")[0] or "no reason given"
         raise WrongType(
-            f"{at}: {name} failed with {type(error).__name__}: {reason}. It was tried on a frame without rows, to learn "
+            f"{at}: {name} failed with {type(error).__name__}: {reason}. It was tried on a frame without rows to learn "
             "its columns; if it only fails where there are no rows, say them with schema={...}"
         ) from error
     if not isinstance(got, pl.DataFrame):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import msgspec
 import polars as pl
@@ -16,7 +16,7 @@ from .connectors.memory import MemoryBuffer
 from .deploy import Deployment, Flink
 from .deploy.local import LocalCluster
 from .engine import Job
-from .errors import BadOption, GraphError, WrongType, located, trimmed, user_line
+from .errors import BadOption, GraphError, NoRows, WrongType, located, trimmed, user_line
 from .expr import expand
 from .graph import Edge, Graph, draw, fingerprint, node
 from .runtime.plan import explain
@@ -31,6 +31,7 @@ Column: TypeAlias = str | pl.Expr | UdfCall
 Aggregation: TypeAlias = pl.Expr | AggregateCall
 PathLike: TypeAlias = str | Path
 _WIDEST = 16
+_NO_ROWS = "a stream has no rows before it runs; write"
 
 
 @public
@@ -387,8 +388,21 @@ class Stream:
             ".filter(...) for rows, or collect()[...]"
         )
 
-    # Without this, Python would look for rows by their number.
-    __iter__: ClassVar[None] = None
+    # Without these, Python would look for rows by their number.
+    @trimmed
+    def __iter__(self) -> NoReturn:
+        raise NoRows(f"iteration at {user_line()}: {_NO_ROWS} for row in stream.collect().iter_rows()")
+
+    @trimmed
+    def __len__(self) -> NoReturn:
+        raise NoRows(f"len at {user_line()}: {_NO_ROWS} stream.collect().height, or a window with agg(n=pl.len())")
+
+    @trimmed
+    def __contains__(self, item: object) -> NoReturn:
+        raise NoRows(f"`in` at {user_line()}: {_NO_ROWS} `in stream.columns` for a column")
+
+    def __bool__(self) -> bool:
+        return True
 
     # Running
 

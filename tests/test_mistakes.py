@@ -1262,7 +1262,7 @@ mistake(
     lambda: CLICKS.filter(page=FRAME),
     errors.WrongType,
     "filter",
-    "page=shape: (2, 9)",
+    "page=a DataFrame of shape (2, 9)",
 )
 mistake(
     "rename by a function that fails",
@@ -1272,7 +1272,12 @@ mistake(
     "int failed on 'user_id' (ValueError: invalid literal",
 )
 mistake(
-    "rename by a frame", lambda: CLICKS.rename(FRAME), errors.BadOption, "rename", "{'old': 'new'}", "shape: (2, 9)"
+    "rename by a frame",
+    lambda: CLICKS.rename(FRAME),
+    errors.BadOption,
+    "rename",
+    "{'old': 'new'}",
+    "a DataFrame of shape (2, 9)",
 )
 mistake(
     "a cast that is neither strict nor not",
@@ -1450,6 +1455,103 @@ mistake(
     "`page` is Int64",
 )
 
+# What users of Polars and pandas try
+
+mistake("rows of a stream", lambda: list(CLICKS), errors.NoRows, "iteration", "collect().iter_rows()")  # type: ignore[call-overload]
+mistake("the length of a stream", lambda: len(CLICKS), errors.NoRows, "len", "collect().height", "pl.len()")
+mistake("something in a stream", lambda: "page" in CLICKS, errors.NoRows, "`in`", "`in stream.columns`")
+mistake("frames that are a stream", lambda: flare.from_frames(CLICKS), errors.NoRows, "iteration", "no rows before")
+mistake(
+    "a table of a frame",
+    lambda: flare.table(FRAME),
+    errors.WrongType,
+    "table",
+    "a DataFrame of shape (2, 9) is",
+    "from_frame",
+)
+mistake(
+    "a path that is a frame",
+    lambda: flare.read_csv(FRAME),  # type: ignore[arg-type]
+    errors.WrongType,
+    "read_csv",
+    "path is a DataFrame, which flare.from_frame(...) makes a stream of; it is a str",
+)
+mistake(
+    "a source that is a path",
+    lambda: flare.read("clicks.csv"),
+    errors.BadOption,
+    "read clicks.csv",
+    "no source is called 'clicks.csv'",
+    "A file is read by flare.read_csv('clicks.csv')",
+)
+mistake(
+    "a sink that is a path",
+    lambda: CLICKS.write("out/clicks.parquet"),
+    errors.BadOption,
+    "write out/clicks.parquet",
+    "A file is written by stream.write_parquet('out/clicks.parquet')",
+)
+mistake(
+    "a separator by pandas' word",
+    lambda: flare.read_csv("never.csv", sep=";"),  # type: ignore[call-arg]
+    errors.BadOption,
+    "read_csv",
+    "no option `sep`",
+    "Did you mean `separator`?",
+)
+mistake(
+    "an option that no sink has",
+    lambda: CLICKS.write_parquet("never", partition_by="page"),
+    errors.BadOption,
+    "write_parquet",
+    "`partition_by` is not an option. The options are path",
+)
+mistake(
+    "Python's len in an aggregation",
+    lambda: HOURLY.agg(n=len),  # type: ignore[arg-type]
+    errors.WrongType,
+    "agg",
+    "`len` is a function; the number of rows is pl.len()",
+)
+mistake(
+    "Python's max in an aggregation",
+    lambda: HOURLY.agg(n=max),  # type: ignore[arg-type]
+    errors.WrongType,
+    "agg",
+    "write pl.col('x').max()",
+)
+mistake(
+    "any function in an aggregation",
+    lambda: HOURLY.agg(n=fails_on_no_rows),  # type: ignore[arg-type]
+    errors.WrongType,
+    "agg",
+    "an aggregation is an expression such as pl.len()",
+)
+for word, meant in {
+    "int": "`Int64`",
+    "float": "`Float64`",
+    "datetime": "pl.Datetime('us')",
+    "text": "`String`",
+    "timedelta": "pl.Duration('us')",
+}.items():
+    mistake(
+        f"a type by the word {word}",
+        lambda word=word: flare.read_csv("never.csv", schema={"a": word}),  # type: ignore[misc]
+        errors.BadOption,
+        "read_csv",
+        f"column `a`: '{word}'",
+        f"Did you mean {meant}?",
+    )
+mistake("a cast to a word", lambda: CLICKS.cast({"page": "int"}), errors.WrongType, "cast", "Did you mean pl.Int64?")
+mistake(
+    "a plugin that takes floats is given ints",
+    lambda: CLICKS.with_columns(lat=1, lon=2).wasm(flare.wasm.bundled_plugin("geohash"), columns=["lat", "lon"]),
+    GuestError,
+    "wasm",
+    "`lat` is Int32",
+    "cast before: .cast({'lat': pl.Float64})",
+)
+
 PLUGIN = Path(__file__).parents[1] / "plugins/carrier_code/plugin.json"
 
 
@@ -1526,3 +1628,15 @@ def test_both_ways_to_event_time_keep_the_rows_around_one_without_a_time(tmp_pat
     for stream, rejected in ((parsed, parsed.invalid), (typed.event_time("seen"), typed.invalid)):
         assert stream.collect()["id"].to_list() == [1, 3]
         assert rejected.collect().height == 1
+
+
+def test_a_stream_is_true_and_its_error_for_rows_is_what_python_expects() -> None:
+    assert CLICKS
+    with pytest.raises(TypeError):
+        iter(CLICKS)
+
+
+def test_a_job_is_asked_for_where_none_runs() -> None:
+    flare.stop_all()
+    with pytest.raises(errors.UnknownStage, match="no job is called `nope`; there is none"):
+        flare.job("nope")

@@ -14,7 +14,7 @@ import polars as pl
 
 from .. import dtypes
 from ..clock import SystemClock
-from ..errors import BadOption, ConnectorError, GraphError, GraphFormat, listing, nearest
+from ..errors import BadOption, ConnectorError, GraphError, GraphFormat, listing, nearest, there_are
 from ..types import Clock, Json, Schema
 from ..windows import Duration
 
@@ -44,8 +44,7 @@ class Resources:
             return self.blobs[key]
         except KeyError:
             raise BadOption(
-                f"{connector}: {option}={key!r} names no blob; there are {listing(self.blobs)}."
-                f"{nearest(key, self.blobs)}"
+                f"{connector}: {option}={key!r} names no blob; {there_are(self.blobs)}.{nearest(key, self.blobs)}"
             ) from None
 
 
@@ -62,7 +61,7 @@ def decode(connector: str, cls: type[O], options: Mapping[str, Any]) -> O:
     values: dict[str, Any] = {}
     for name, value in options.items():
         if name not in known:
-            mistakes.append(f"`{name}` is not an option.{nearest(name, known)}")
+            mistakes.append(f"`{name}` is not an option.{nearest(name, known)}".removesuffix("."))
             continue
         try:
             plain = jsonable(value)

@@ -34,6 +34,12 @@ class _Entry(Generic[T]):
         return decode(name, self.options, options) if self.options else dict(options)
 
 
+_ENDINGS = {
+    **dict.fromkeys(("csv", "tsv", "txt"), "csv"),
+    **dict.fromkeys(("parquet", "pq"), "parquet"),
+    **dict.fromkeys(("ndjson", "jsonl", "json"), "ndjson"),
+    **dict.fromkeys(("ipc", "arrow", "feather"), "ipc"),
+}
 _sources: dict[str, _Entry[Source]] = {}
 _sinks: dict[str, _Entry[Sink]] = {}
 
@@ -118,8 +124,18 @@ def _checked(kind: str, entries: Mapping[str, _Entry[Any]], name: str, options: 
 
 def _find(kind: str, entries: Mapping[str, _Entry[T]], name: str) -> _Entry[T]:
     if name not in entries:
-        raise BadOption(f"no {kind} is called {name!r}; there are {listing(sorted(entries))}.{nearest(name, entries)}")
+        hint = nearest(name, entries) or _of_a_path(kind, name)
+        raise BadOption(f"no {kind} is called {name!r}; there are {listing(sorted(entries))}.{hint}")
     return entries[name]
+
+
+def _of_a_path(kind: str, name: str) -> str:
+    """Say what takes the path of a file, which is no name."""
+    ending = next((part for part in reversed(name.lower().split(".")[1:]) if part in _ENDINGS), None)
+    if ending is None and "/" not in name:
+        return ""
+    call = f"{'read' if kind == 'source' else 'write'}_{_ENDINGS.get(ending or '', 'csv')}"
+    return f" A file is {'read by flare' if kind == 'source' else 'written by stream'}.{call}({name!r})"
 
 
 register_source("frame", FrameSource.make, options=FrameOptions)

@@ -15,7 +15,7 @@ import polars as pl
 
 from ..clock import SystemClock
 from ..connectors.memory import MemoryBuffer
-from ..errors import BadOption, SinkError, UnknownStage, listing, located, nearest, shown
+from ..errors import BadOption, SinkError, UnknownStage, listing, located, nearest, shown, there_are
 from ..graph import Graph
 from ..graph.node import NAME_PATTERN, Write, split_ref
 from ..runtime.pace import LARGEST, Pace, row_width
@@ -114,7 +114,7 @@ def job(name: str) -> Job:
     with located("job"):
         if name in known:
             return known[name]
-        raise UnknownStage(f"no job is called `{name}`; there are {listing(known)}.{nearest(name, known)}")
+        raise UnknownStage(f"no job is called `{name}`; {there_are(known)}.{nearest(name, known)}")
 
 
 @held

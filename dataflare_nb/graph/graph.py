@@ -11,7 +11,18 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
-from ..errors import BadOption, DataflareError, GraphFormat, UnknownStage, WrongType, listing, nearest, shown, trimmed
+from ..errors import (
+    BadOption,
+    DataflareError,
+    GraphFormat,
+    UnknownStage,
+    WrongType,
+    listing,
+    nearest,
+    shown,
+    there_are,
+    trimmed,
+)
 from . import node
 from .asking import at
 from .edges import edge_of
@@ -85,7 +96,7 @@ class Graph:
     def _require(self, node_id: str) -> None:
         if node_id not in self.nodes:
             raise UnknownStage(
-                f"there is no stage `{node_id}`; there are {listing(self.nodes)}." + nearest(node_id, self.nodes)
+                f"there is no stage `{node_id}`; {there_are(self.nodes)}." + nearest(node_id, self.nodes)
             )
 
     def _refuse_other(self, item: AnyNode) -> None:

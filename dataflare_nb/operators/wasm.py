@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
+from ..dtypes import short
 from ..errors import (
     BadOption,
     WasmBadOutput,
@@ -18,9 +20,17 @@ from ..wasm.abi import DOORS
 from ..wasm.hostcalls import HostFunctions, listener
 from ..wasm.plugin import FUNCTIONS, Plugin, PluginType
 from ..wasm.session import Session
+from ..wasm.traps import GuestError
 from .guests import OnError, check_columns, check_on_error, invalid
 from .operator import BaseOperator
 
+_WRONG_TYPE = -3
+_FORMAT = re.compile(r" has the Arrow format \S+ and must be (\w+)$")
+_TOLD: Mapping[str, pl.DataType] = {
+    **{"text": pl.String(), "bool": pl.Boolean(), "f32": pl.Float32(), "f64": pl.Float64()},
+    **{f"i{bits}": getattr(pl, f"Int{bits}")() for bits in (8, 16, 32, 64)},
+    **{f"u{bits}": getattr(pl, f"UInt{bits}")() for bits in (8, 16, 32, 64)},
+}
 _STAGES = (PluginType.PROCESSOR, PluginType.TRANSFORMER, PluginType.FILTER)
 
 
@@ -66,7 +76,15 @@ class WasmStage(BaseOperator):
         """Return the schema after this stage, which is found by running the plugin on no rows."""
         check_columns(f"plugin {self._plugin.name}", self._columns, input_schema)
         session = self._opened()
-        return self._made(session, pl.DataFrame(schema=input_schema)).schema
+        try:
+            return self._made(session, pl.DataFrame(schema=input_schema)).schema
+        except GuestError as error:
+            if error.code != _WRONG_TYPE:
+                raise
+            taken = {name: input_schema[name] for name in self._columns or input_schema}
+            told = GuestError(f"{error}. {_cast_before(str(error), taken)}", error.code)
+            told.plugin = error.plugin
+            raise told from None
 
     def open(self, ctx: Context) -> None:
         super().open(ctx)
@@ -161,3 +179,13 @@ class WasmStage(BaseOperator):
             f"it answers with other columns than for no rows, when the stream was built: {listing(differs)}",
             plugin=self._plugin.name,
         )
+
+
+def _cast_before(said: str, columns: Mapping[str, pl.DataType]) -> str:
+    """Say how columns become what a plugin takes, as far as it says what that is."""
+    given = listing([f"`{name}` is {short(dtype)}" for name, dtype in columns.items()], most=6)
+    found = _FORMAT.search(said)
+    name = next((name for name in columns if found and said[: found.start()].endswith(f"column {name}")), None)
+    if found is None or name is None or found[1] not in _TOLD:
+        return f"Here {given}; cast before, as with .cast({{{next(iter(columns))!r}: ...}})"
+    return f"Here {given}; cast before: .cast({{{name!r}: pl.{short(_TOLD[found[1]])}}})"

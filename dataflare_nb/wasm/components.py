@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
 
-from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, listing, nearest, shown
+from ..errors import WasmConfiguration, WasmError, WasmRuntimeError, nearest, shown, there_are
 from ..signature import public
 from ..types import Clock
 from .abi import DOORS, FUNCTIONS, PluginType
@@ -181,7 +181,7 @@ class WasmComponentManager:
             known = list(self._components)
         if found is None:
             raise WasmRuntimeError(
-                f"no component `{name}` is registered; there are {listing(known)}.{nearest(str(name), known)}"
+                f"no component `{name}` is registered; {there_are(known)}.{nearest(str(name), known)}"
             )
         return found
 

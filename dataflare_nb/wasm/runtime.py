@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, overload
 import msgspec
 import polars as pl
 
-from ..errors import WasmConfiguration, WasmError, WasmInterrupted, WasmRuntimeError, listing, nearest
+from ..errors import WasmConfiguration, WasmError, WasmInterrupted, WasmRuntimeError, listing, nearest, there_are
 from ..signature import public
 from ..types import Clock
 from . import json_rows
@@ -116,7 +116,7 @@ class WasmRuntime:
             known = list(self._loaded)
         if found is None:
             raise WasmRuntimeError(
-                f"no plugin `{plugin_id}` is loaded; there are {listing(known)}.{nearest(str(plugin_id), known)}"
+                f"no plugin `{plugin_id}` is loaded; {there_are(known)}.{nearest(str(plugin_id), known)}"
             )
         return found
 

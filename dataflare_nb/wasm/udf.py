@@ -356,10 +356,12 @@ def udf(
     on_error: OnError = "fail",
     max_execution_time: Time = DEFAULT_TIME,
 ) -> Udf | Callable[[Callable[..., Any]], Udf]:
-    """Compile a function of numbers, bools, dates and times to WebAssembly.
+    """Compile a function of numbers, bools, text, dates and times to WebAssembly.
 
     `output` names the result: one name, or one for each field of a tuple. `on_error` says what becomes of a row
-    on which the function raises: the job fails, its result is null, or it goes to `.invalid`.
+    on which the function raises: the job fails (`"fail"`), its result is null (`"null"`), or it goes to `.invalid`
+    (`"dead_letter"`). `max_execution_time` is that of a batch. On a plain Polars frame a call is an expression by
+    `.expr`: `frame.with_columns(gained.expr("dep_delay", "arr_delay"))`.
 
     >>> @udf
     ... def gained(dep_delay: float, arr_delay: float) -> float:  # doctest: +SKIP
