@@ -422,6 +422,6 @@ def test_an_error_that_cannot_be_shown_does_not_hide_where_it_was() -> None:
     def fails(_: pl.DataFrame) -> pl.DataFrame:
         raise Mute
 
-    with pytest.raises(errors.WrongType, match=r"map_batches at .*  failed with Mute: it cannot be shown"):
+    with pytest.raises(errors.WrongType, match=r"map_batches at .* failed with Mute: it cannot be shown"):
         flare.from_frame(pl.DataFrame({"a": [1]})).map_batches(fails)
     assert "Mute: it cannot be shown" in str(errors.StageFailed("map", "batch 0", Mute()))
