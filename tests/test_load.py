@@ -30,6 +30,9 @@ def test_a_saved_stream_is_loaded_extended_run_and_deployed(tmp_path: Path) -> N
     assert loaded.select("twice").filter(pl.col("twice") > 4).collect().rows() == [(6,)]
     assert loaded.run().wait().result().height == 2
     assert flare.load(str(tmp_path / "orders.job")).schema == described().schema
+    for stream, out in ((loaded, "one"), (described(), "two")):
+        stream.deploy(flare.Flink(name="orders"), out=tmp_path / out)
+    assert (tmp_path / "one/graph.json").read_bytes() == (tmp_path / "two/graph.json").read_bytes()
 
 
 def test_a_document_alone_is_loaded_with_the_folder_of_what_it_names(tmp_path: Path) -> None:
