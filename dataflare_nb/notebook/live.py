@@ -276,7 +276,9 @@ class Chart(Live):
             raise WrongType(f"by={self.by!r} is {short(schema[self.by])}, of which no name of a line can be made")
         if not _is_number(schema[self.y]):
             raise WrongType(f"y={self.y!r} is {short(schema[self.y])}; it is a number, as {listing(numbers)}")
-        self.temporal = schema[self.x].is_temporal()
+        self.dtype = schema[self.x]
+        self.temporal = self.dtype.is_temporal()
+        self.zone = (self.dtype.time_zone or "") if isinstance(self.dtype, pl.Datetime) else ""
         # The identity of a point keeps its own name beside those of the picture.
         self._identity = {name: f"id_{name}" for name in identity}
         kinds = {self._identity[name]: schema[name] for name in identity}
@@ -294,23 +296,29 @@ class Chart(Live):
     @property
     def title(self) -> str:
         """What is drawn, in words."""
-        return f"{self.y} over {self.x}" + (f" by {self.by}" if self.by else "")
+        zone = f" ({self.zone})" if self.zone else ""
+        return f"{self.y} over {self.x}{zone}" + (f" by {self.by}" if self.by else "")
 
     def points(self) -> pl.DataFrame:
-        """Return what is drawn: series, x (milliseconds since 1970 if it is a time), y."""
+        """Return what is drawn: series, x (a time is of the column's type, to the microsecond), y."""
+        points = self._points()
+        return points.with_columns(_time("x", self.dtype)) if self.temporal else points
+
+    def _points(self) -> pl.DataFrame:
         self._fold()
         return self._kept.points()
 
     def document(self) -> tuple[dict[str, Any], bytes]:
-        points = self.points()
+        points = self._points()
         lines = [{"name": name, "n": group.height} for (name,), group in points.group_by("series", maintain_order=True)]
         words = {"series": lines, "x": self.x, "y": self.y, "by": self.by or "", "time": self.temporal}
+        words["zone"] = self.zone
         numbers = pl.concat([points["x"], points["y"]]).to_numpy().tobytes() if points.height else b""
         return {**words, "came": self._kept.came, "note": self._note(), "title": self.title}, numbers
 
     def saved(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        points = self.points()
-        text = chart_text(self, points, self._kept.came, self._note())
+        points = self._points()
+        text = chart_text(self, self.points(), self._kept.came, self._note())
         data: dict[str, Any] = {"text/plain": text}
         try:
             png, width, height = chart_png(self, points)
@@ -337,6 +345,23 @@ def _milliseconds(name: str, dtype: pl.DataType) -> pl.Expr:
             ms = column.cast(pl.Float64)
     # No axis has other years.
     return pl.when(ms.is_between(*CALENDAR)).then(ms)
+
+
+def _time(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Turn milliseconds back into times of a column's type."""
+    # As fine as a double of milliseconds is in our days.
+    us = (pl.col(name) * 1e3).round().cast(pl.Int64)
+    match dtype:
+        case pl.Date():
+            return us.cast(pl.Datetime("us")).cast(pl.Date)
+        case pl.Time():
+            return (us.clip(upper_bound=86_400_000_000 - 1) * 1_000).cast(pl.Time)
+        case pl.Duration():
+            return us.cast(pl.Duration("us")).cast(dtype)
+        case pl.Datetime(time_unit=unit, time_zone=zone):
+            return us.cast(pl.Datetime("us", zone)).dt.cast_time_unit(unit)
+        case _:
+            return us.cast(dtype)
 
 
 def _replaced(name: str) -> Live | None:

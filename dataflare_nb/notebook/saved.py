@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import html
 from typing import TYPE_CHECKING
 
@@ -62,15 +61,19 @@ def chart_text(chart: Chart, points: pl.DataFrame, came: int, left_out: str) -> 
         name: str = line["series"][0]
         values: list[float] = line["y"].to_list()
         least, most, last = min(values), max(values), values[-1]
-        first, end = (_when(line["x"][at], time=chart.temporal) for at in (0, -1))
+        first, end = _told(line["x"].gather([0, -1]))
         lines.append(f"  {name}: {least:.6g} to {most:.6g}, {last:.6g} at the end; {first} to {end}")
     return "\n".join(lines)
 
 
-def _when(x: float, *, time: bool) -> str:
-    if not time:
-        return f"{x:.6g}"
-    return str(dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=x))
+def _told(x: pl.Series) -> list[str]:
+    match x.dtype:
+        case pl.Datetime(time_zone=zone):
+            return x.dt.to_string("%F %T%.f %Z" if zone else "%F %T%.f").to_list()
+        case pl.Date() | pl.Time() | pl.Duration():
+            return [str(each) for each in x]
+        case _:
+            return [f"{each:.6g}" for each in x]
 
 
 def _cut(text: str) -> str:
@@ -97,10 +100,11 @@ def chart_png(chart: Chart, points: pl.DataFrame) -> tuple[bytes, int, int]:
         label = _cut(str(name)).replace("$", r"\$")
         axes.plot(along, line["y"].to_numpy(), style, color=COLOURS[at], lw=1.4, marker=mark, label=label)
     if chart.temporal and points.height:
-        locator = AutoDateLocator()
+        zone = chart.zone or None
+        locator = AutoDateLocator(tz=zone)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_xlabel(_cut(chart.x).replace("$", r"\$"))
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+    axes.set_xlabel(_cut(chart.x).replace("$", r"\$") + (f" ({chart.zone})" if chart.zone else ""))
     axes.set_ylabel(_cut(chart.y).replace("$", r"\$"))
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)

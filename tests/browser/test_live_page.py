@@ -67,16 +67,17 @@ def contrast(page: Page, selector: str, what: str) -> float:
 @pytest.mark.slow
 def test_a_chart_is_drawn_in_both_themes(site: str, browser: Browser, theme: str) -> None:
     names = [f"line {n}" for n in range(8)]
-    at = [1357034400000.0 + 60_000 * n for n in range(100)]
-    heights = [10 * math.sin(n / 15 + line / 2) + 4 * line for line in range(8) for n in range(100)]
+    at = [1357034400000.0 + 60_000 * n for n in range(91)]
+    heights = [10 * math.sin(n / 15 + line / 2) + 4 * line for line in range(8) for n in range(91)]
     message = {
         **{"t": "show", "seq": 1, "title": "delay over at by origin", "came": 12_345_678, "note": "3 rows have no x"},
         **{
-            "series": [{"name": name, "n": 100} for name in names],
+            "series": [{"name": name, "n": 91} for name in names],
             "x": "at",
             "y": "delay",
             "by": "origin",
             "time": True,
+            "zone": "America/New_York",
         },
     }
     page = opened(browser, site, theme, "chart", message, at * 8 + heights)
@@ -93,7 +94,10 @@ def test_a_chart_is_drawn_in_both_themes(site: str, browser: Browser, theme: str
     box = page.locator("svg[role]").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 755 / 760, box["y"] + 100)
-    assert page.locator(".read").inner_text().startswith("11:39:00: line 0 ")
+    assert page.locator(".read").inner_text().startswith("2013-01-01 06:30:00 EST: line 0 ")
+    # The last value along x has a label under it, and all of that is seen.
+    words = page.locator(".axes text").all_text_contents()
+    assert words[-4:] == ["01-01 06:15", "01-01 06:30", "at (America/New_York)", "delay"]
     for each in page.locator(".axes text").all():
         inner = each.bounding_box()
         assert inner is not None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -60,22 +61,69 @@ def test_a_revision_takes_the_place_of_the_result_that_it_revises() -> None:
     assert chart.points().select("series", "y").rows() == [("a", 2.0), ("a", 1.0), ("b", 2.0)]
 
 
-def test_a_chart_has_a_line_for_each_value_and_times_in_milliseconds() -> None:
+def test_a_chart_has_a_line_for_each_value_and_the_times_of_the_column() -> None:
     shown = flare.chart(flare.from_frame(ROWS), x="t", y="v", by="who").wait(60)
     points = shown.points()
     assert points["series"].unique(maintain_order=True).to_list() == ["a", "b", "c"]
     wanted = ROWS.filter(who="a")
     line = points.filter(series="a")
     assert line["y"].max() == wanted["v"].max()
-    assert line["x"][0] == (START - datetime(1970, 1, 1)) / timedelta(milliseconds=1)
+    assert line["x"].is_in(wanted["t"]).all()
+    assert line["x"][0] == START
+    assert points.schema["x"] == ROWS.schema["t"]
     assert "v over t by who, 600 rows\n  a: 0 to" in repr(shown)
 
 
-@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("ns"), pl.Datetime("us", "UTC")])
-def test_any_time_can_be_x(dtype) -> None:
-    frame = pl.DataFrame({"t": [START, START + timedelta(days=1)], "v": [1, 2]}).with_columns(pl.col("t").cast(dtype))
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *(pl.Date(), pl.Datetime("ms"), pl.Datetime("ns"), pl.Datetime("us", "UTC")),
+        *(pl.Datetime("ms", "Asia/Kolkata"), pl.Duration("us"), pl.Duration("ms"), pl.Time()),
+    ],
+    ids=str,
+)
+def test_any_time_can_be_x_and_comes_back_as_it_was(dtype: pl.DataType) -> None:
+    days = pl.Series([15_706, 15_707], dtype=pl.Int32).cast(pl.Date).cast(pl.Datetime("us"))
+    if dtype == pl.Time():
+        times = pl.Series([1, 86_399_999_999_000]).cast(pl.Time)
+    else:
+        times = days.to_physical().cast(pl.Duration("us")).cast(dtype) if dtype == pl.Duration else days.cast(dtype)
+    frame = pl.DataFrame({"series": "v", "t": times, "v": [1.0, 2.0]})
     points = flare.chart(flare.from_frame(frame), x="t", y="v").wait(60).points()
-    assert points.rows() == [("v", 1356998400000.0, 1.0), ("v", 1357084800000.0, 2.0)]
+    if dtype == pl.Time():
+        frame = frame.with_columns(t=pl.Series([0, 86_399_999_999_000]).cast(pl.Time))
+    assert points.equals(frame.rename({"t": "x", "v": "y"}))
+
+
+def test_a_chart_has_the_clock_of_its_column_and_names_the_zone() -> None:
+    night = pl.datetime_range(datetime(2013, 11, 3, 4), datetime(2013, 11, 3, 8), "30m", time_zone="UTC", eager=True)
+    frame = pl.DataFrame({"t": night.dt.convert_time_zone("America/New_York")}).with_columns(v=pl.int_range(pl.len()))
+    shown = flare.chart(flare.from_frame(frame), x="t", y="v").wait(60)
+    assert repr(shown).splitlines() == [
+        "v over t (America/New_York), 9 rows",
+        "  v: 0 to 8, 8 at the end; 2013-11-03 00:00:00 EDT to 2013-11-03 03:00:00 EST",
+    ]
+    words, numbers = shown.document()
+    assert (words["x"], words["zone"]) == ("t", "America/New_York")
+    assert struct.unpack("<d", numbers[:8]) == (datetime(2013, 11, 3, 4, tzinfo=UTC).timestamp() * 1e3,)
+    assert shown.points()["x"].equals(frame["t"].alias("x"))
+    plain = frame.with_columns(pl.col("t").dt.replace_time_zone(None, ambiguous="earliest"))
+    other = flare.chart(flare.from_frame(plain), x="t", y="v").wait(60)
+    assert repr(other).startswith("v over t, 9 rows\n")
+    assert other.document()[0]["zone"] == ""
+
+
+def test_the_picture_of_a_chart_has_the_clock_of_its_column_and_names_the_zone() -> None:
+    """It is the one that the times on the wall give, with the zone in their name."""
+    hours = pl.datetime_range(datetime(2013, 1, 1, 5), datetime(2013, 1, 1, 10), "1h", eager=True)
+
+    def picture(t: pl.Series, name: str = "t") -> str:
+        frame = pl.DataFrame({name: t, "v": range(6)})
+        return str(flare.chart(flare.from_frame(frame), x=name, y="v").wait(60).saved()[0]["image/png"])
+
+    zoned = picture(hours.dt.replace_time_zone("America/New_York"))
+    assert zoned == picture(hours, "t (America/New_York)")
+    assert picture(hours.dt.replace_time_zone("UTC")) == picture(hours, "t (UTC)") != picture(hours)
 
 
 def test_a_stage_of_a_job_is_shown_as_it_goes() -> None:

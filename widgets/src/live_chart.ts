@@ -2,7 +2,7 @@
 
 import { el, set, svg } from "./dom";
 import { type Channel, Live, type Shown } from "./live";
-import { label, ticks, timeLabel, timeTicks } from "./ticks";
+import { label, ticks, timeLabel, timeTicks, Zone } from "./ticks";
 
 interface Lines extends Shown {
   series: { name: string; n: number }[];
@@ -10,6 +10,7 @@ interface Lines extends Shown {
   y: string;
   by: string;
   time: boolean;
+  zone: string;
   note: string;
 }
 
@@ -19,7 +20,8 @@ interface Line {
   y: Float64Array;
 }
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [760, 280, 64, 12, 10, 38];
+// Half of the longest label along x stands right of the last value.
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [760, 280, 64, 36, 10, 38];
 
 export class LiveChart extends Live<Lines> {
   #axes = svg("g", { class: "axes" });
@@ -31,6 +33,7 @@ export class LiveChart extends Live<Lines> {
   #lines: Line[] = [];
   #said: Lines | null = null;
   #span: [number, number] = [0, 1];
+  #zone = new Zone("");
   #at: number | null = null;
 
   constructor(model: Channel) {
@@ -51,6 +54,7 @@ export class LiveChart extends Live<Lines> {
       return line;
     });
     this.#said = said;
+    if (said.zone !== this.#zone.name) this.#zone = new Zone(said.zone);
     const [x0, x1] = reach(numbers.subarray(0, all), 0);
     const [y0, y1] = reach(numbers.subarray(all), 0.06);
     this.#span = [x0, x1];
@@ -62,24 +66,28 @@ export class LiveChart extends Live<Lines> {
       ...(said.by ? this.#lines.map(({ name }, at) => el("li", {}, swatch(at), name)) : []),
     );
     const of = said.by ? ` by ${said.by}` : "";
-    set(this.#svg, { "aria-label": `${said.y} over ${said.x}${of}: ${this.#lines.length} lines, ${said.came} rows` });
+    set(this.#svg, { "aria-label": `${said.y} over ${this.#along(said)}${of}: ${this.#lines.length} lines, ${said.came} rows` });
     this.#look(this.#at);
   }
 
   #draw(said: Lines, px: (x: number) => number, py: (y: number) => number, [x0, x1, y0, y1]: number[]): void {
     if (x0 === undefined || x1 === undefined || y0 === undefined || y1 === undefined) return;
-    const along = said.time ? timeTicks(x0, x1, 6) : ticks(x0, x1, 8);
+    const along = said.time ? timeTicks(x0, x1, 6, this.#zone) : ticks(x0, x1, 8);
     const up = ticks(y0, y1, 5);
-    const word = said.time ? timeLabel : label;
+    const word = (x: number) => (said.time ? timeLabel(x, along.step, this.#zone) : label(x, along.step));
     this.#axes.replaceChildren(
       ...up.at.flatMap((y) => [
         svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: py(y), y2: py(y) }),
         svg("text", { x: LEFT - 6, y: py(y) + 4, class: "end" }, label(y, up.step)),
       ]),
-      ...along.at.map((x) => svg("text", { x: px(x), y: HEIGHT - BOTTOM + 16, class: "middle" }, word(x, along.step))),
-      svg("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 4, class: "middle name" }, said.x),
+      ...along.at.map((x) => svg("text", { x: px(x), y: HEIGHT - BOTTOM + 16, class: "middle" }, word(x))),
+      svg("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 4, class: "middle name" }, this.#along(said)),
       svg("text", { x: 12, y: HEIGHT / 2, class: "middle name", transform: `rotate(-90 12 ${HEIGHT / 2})` }, said.y),
     );
+  }
+
+  #along(said: Lines): string {
+    return this.#zone.name ? `${said.x} (${this.#zone.name})` : said.x;
   }
 
   #point(event: PointerEvent): void {
@@ -108,7 +116,7 @@ export class LiveChart extends Live<Lines> {
     set(this.#cursor, { x1: at, x2: at });
     const x = this.#span[0] + share * (this.#span[1] - this.#span[0]);
     const values = this.#lines.map((line) => `${line.name} ${label(line.y[nearest(line.x, x)] ?? NaN, 0)}`);
-    this.#read.textContent = `${said.time ? timeLabel(x, 1_000) : label(x, 0)}: ${values.join(", ")}`;
+    this.#read.textContent = `${said.time ? this.#zone.when(x) : label(x, 0)}: ${values.join(", ")}`;
   }
 }
 
