@@ -128,6 +128,17 @@ class Param(pl.Expr):
         self._value: Value = spec.value
         self._watchers: weakref.WeakSet[Any] = weakref.WeakSet()
 
+    @trimmed
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "value" or name.startswith("_"):
+            return super().__setattr__(name, value)
+        with located(f"{self._spec.name}.{name}"):
+            if name in self._spec.__struct_fields__:
+                raise BadOption(
+                    f"`{name}` is declared: {self._spec.name} = flare.param(..., {name}=...) declares it anew"
+                )
+            raise BadOption(f"of a param only `value` is set.{nearest(name, ['value'])}")
+
     @property
     def spec(self) -> ParamSpec:
         """Its name, type, first value and bounds."""

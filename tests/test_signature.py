@@ -149,6 +149,7 @@ class Test_what_a_traceback_shows:  # noqa: N801
             lambda: bool(halved("price")),
             lambda: setattr(flare.param(1, max=5, name="bounded"), "value", 6),
             lambda: setattr(flare.param(1, name="whole"), "value", "x"),
+            lambda: setattr(flare.param(1, name="typed"), "valu", 2),
             lambda: flare.Flink(parallelism=0),
             lambda: flare.Flink(4),  # type: ignore[call-arg]
             lambda: Test_what_a_traceback_shows.STREAM.late,

@@ -42,6 +42,21 @@ def fed() -> testing.Feed:
     return testing.Feed(NUMBERS.schema)
 
 
+def test_what_is_set_beside_the_value_is_refused() -> None:
+    limit = flare.param(3, min=0)
+    with pytest.raises(
+        BadOption, match=r"limit\.valu at .*line \d+: of a param only `value` is set\. Did you mean `value`\?"
+    ):
+        limit.valu = 4  # type: ignore[attr-defined]
+    with pytest.raises(
+        BadOption, match=r"`min` is declared: limit = flare\.param\(\.\.\., min=\.\.\.\) declares it anew"
+    ):
+        limit.min = 1  # type: ignore[method-assign, assignment]
+    assert limit.value == 3
+    limit.value = 4
+    assert limit.value == 4
+
+
 def test_a_change_takes_effect_at_the_next_batch_and_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
     threshold = flare.param(2, min=0, max=1000)
     feed = fed()
