@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataflareError
+from ..errors import DataflareError, told
 from .change import ENDED
 from .wording import ending_text, outline_text
 
@@ -106,6 +106,8 @@ def saved_form(job: Shown) -> tuple[dict[str, Any], dict[str, Any]]:
     picture = drawn(outline, reading, job.error, numbers=numbers)
     data["image/png"] = b64encode(picture.png).decode()
     alt = data["text/plain"].partition("\n")[0]
+    if job.error is not None:
+        alt += "; " + " ".join(told(job.error).split())
     return data, {"image/png": {"width": picture.width, "height": picture.height, "alt": alt}}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -24,6 +25,8 @@ _MARKS = {"finished": ("✔", GREEN), "failed": ("✘", RED), "stopped": ("■",
 BOX_WIDTH, BOX_HEIGHT, ROW, COLUMN = 1.76, 0.76, 1.02, 2.08
 """Inches. A column holds a box and the way to the next."""
 _TITLE, _MARGIN, _LETTERS = 0.84, 0.2, 19
+_LINE, _LETTER, _LINES = 0.15, 0.056, 3
+"""Of the reason: the height of a line, the width of a wide letter, and the most lines."""
 _FIGURES = 28
 _DPI = 144
 _FEW = 64
@@ -42,34 +45,42 @@ def drawn(outline: Outline, reading: Reading, error: BaseException | None, *, nu
     """Return the picture of a job. Numbers are those of rows; nothing of time or speed is in it."""
     places, columns, rows = placed(len(outline.stages), [(pipe.sender, pipe.receiver) for pipe in outline.pipes])
     width = max(5.2, columns * COLUMN - (COLUMN - BOX_WIDTH) + 2 * _MARGIN)
+    why = _wrapped(error, width) if error is not None else []
+    # Below the title everything stands where it stands; more lines of a reason move that up.
+    above = max(0, len(why) - 1) * _LINE
     height = _TITLE + rows * ROW
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(width, height + above), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
+    axes.set_ylim(height, -above)
     axes.set_axis_off()
-    _title(axes, outline, reading, error, numbers=numbers)
+    _title(axes, -above, outline.name, reading.status, ending(outline, reading, numbers=numbers), why)
     failed = error.stage if isinstance(error, StageFailed) else None
     for pipe in outline.pipes:
         _arrow(axes, places[pipe.sender], places[pipe.receiver], pipe.tag)
     for stage, place in zip(outline.stages, places, strict=True):
         _box(axes, place, stage, reading.nodes if numbers else {}, failed=stage.id == failed)
-    return Drawn(png(figure, _FEW), round(width * 96), round(height * 96))
+    return Drawn(png(figure, _FEW), round(width * 96), round((height + above) * 96))
 
 
 def _corner(place: Place) -> tuple[float, float]:
     return _MARGIN + place.column * COLUMN, _TITLE + place.row * ROW
 
 
-def _title(axes: Axes, outline: Outline, reading: Reading, error: BaseException | None, *, numbers: bool) -> None:
-    mark, colour = _MARKS.get(reading.status, ("▶", BLUE))
+def _title(axes: Axes, top: float, name: str, status: str, ended: str, why: Sequence[str]) -> None:
+    mark, colour = _MARKS.get(status, ("▶", BLUE))
     left = _MARGIN + 0.24
-    axes.text(_MARGIN, 0.24, mark, fontsize=12.5, color=colour, va="center")
-    axes.text(left, 0.23, _cut(outline.name, 44), fontsize=12, color=INK, va="center", weight="bold", parse_math=False)
-    axes.text(left, 0.48, ending(outline, reading, numbers=numbers), fontsize=9, color=GREY, va="center")
-    if error is not None:
-        why = " ".join(told(error).split())
-        axes.text(left, 0.68, _cut(why, 110), fontsize=7.4, color=RED, va="center", parse_math=False)
+    axes.text(_MARGIN, top + 0.24, mark, fontsize=12.5, color=colour, va="center")
+    axes.text(left, top + 0.23, _cut(name, 44), fontsize=12, color=INK, va="center", weight="bold", parse_math=False)
+    axes.text(left, top + 0.48, ended, fontsize=9, color=GREY, va="center")
+    for number, line in enumerate(why):
+        y = top + 0.68 + number * _LINE
+        axes.text(left, y, line, fontsize=7.4, color=RED, va="center", parse_math=False)
+
+
+def _wrapped(error: BaseException, width: float) -> list[str]:
+    letters = int((width - 2 * _MARGIN - 0.24) / _LETTER)
+    return textwrap.wrap(" ".join(told(error).split()), letters, max_lines=_LINES, placeholder=" …")
 
 
 def _cut(text: str, most: int) -> str:

@@ -121,6 +121,28 @@ def test_a_failed_job_names_the_stage_and_the_reason():
     assert picture(job).size[0] > 300
 
 
+def test_the_picture_of_a_failed_job_and_its_text_have_the_whole_reason():
+    def failed(reason: str) -> flare.Job:
+        def fail(batch: pl.DataFrame) -> pl.DataFrame:
+            raise ValueError(reason)
+
+        rows = flare.from_frame(pl.DataFrame({"n": [1]}))
+        job = rows.map_batches(fail, schema=rows.schema).named("lookup").run("failed")
+        with pytest.raises(StageFailed):
+            job.wait(60)
+        return job
+
+    long = "the table of carriers has more than one row for AA, " + "which is said at length " * 2
+    whole = failed(long + "of 2013")
+    alt = saved_form(whole)[1]["image/png"]["alt"]
+    assert alt.startswith("Job 'failed': failed")
+    assert " ".join(f"ValueError: {long}of 2013".split()) in alt
+    assert alt.endswith(str(whole.error).rpartition(" ")[2])
+    # What differs at its end only is another picture, and none that grows without an end.
+    assert picture(whole).tobytes() != picture(failed(long + "of 2014")).tobytes()
+    assert picture(failed("short")).height < picture(whole).height <= picture(failed(long * 50)).height < 400
+
+
 def picture(job: flare.Job) -> Image.Image:
     return Image.open(io.BytesIO(b64decode(saved_form(job)[0]["image/png"])))
 
