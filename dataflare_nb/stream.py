@@ -21,6 +21,7 @@ from .expr import expand
 from .graph import Edge, Graph, draw, fingerprint, node
 from .runtime.plan import explain
 from .signature import held, public
+from .text import Text
 from .types import Clock
 from .wasm.aggregator import AggregateCall
 from .wasm.plugin import Plugin
@@ -338,15 +339,15 @@ class Stream:
 
     def explain(self) -> str:
         """Say how the stream would run: what is fused, how each aggregation keeps its state."""
-        return explain(self.graph.upstream([self.ref]))
+        return Text(explain(self.graph.upstream([self.ref])))
 
     def draw(self) -> str:
         """Return the graph as text."""
-        return draw.text(self.graph.upstream([self.ref]), self.ref)
+        return Text(draw.text(self.graph.upstream([self.ref]), self.ref))
 
     def mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
-        return draw.mermaid(self.graph.upstream([self.ref]), self.ref)
+        return Text(draw.mermaid(self.graph.upstream([self.ref]), self.ref))
 
     def to_json(self, *, indent: int | None = None) -> bytes:
         """Return the graph as a JSON document, in bytes: `Path("hourly.json").write_bytes(stream.to_json(indent=2))`.

@@ -141,6 +141,11 @@ def test_a_stream_is_displayed_by_its_plan_alone() -> None:
     assert hourly._repr_html_().startswith("<div>")
     assert "read parquet flights.parquet" in hourly.draw()
     assert "two-phase" in hourly.explain()
+    # As the last line of a cell a text is shown as its repr.
+    for text in (hourly.explain(), hourly.draw(), hourly.mermaid()):
+        assert isinstance(text, str)
+        assert repr(text) == str(text) == "".join(text)
+        assert len(repr(text).splitlines()) > 3
     assert not flare.jobs()
 
 

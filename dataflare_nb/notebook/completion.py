@@ -127,7 +127,9 @@ class Completer:
         match command:
             case None:
                 return COMMANDS
-            case "jobs" | "stop" | "plugins":
+            case "stop":
+                return [*engine.jobs(), "all"]
+            case "jobs" | "plugins":
                 return engine.jobs()
             case "graph":
                 return [*engine.jobs(), *(name for name, value in self._visible() if isinstance(value, Stream))]

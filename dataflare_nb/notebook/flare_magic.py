@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,13 +13,14 @@ from IPython.display import publish_display_data
 
 from .. import doctor, engine
 from ..engine import Job
-from ..errors import DataflareError, nearest
+from ..errors import DataflareError, listing, nearest
 from ..graph import Graph, draw
 from ..stream import Stream
 from ..wasm.bundled import bundled_plugin, bundled_plugins
 from ..wasm.plugin import Plugin
 from ..wasm.udf import Udf
 from .arguments import Arguments, HelpShown, brief
+from .change import ENDED
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -99,12 +101,17 @@ class FlareMagics(Magics):
 
     def _stop(self, asked: Namespace) -> None:
         jobs = engine.jobs()
-        if asked.all == bool(asked.names):
-            raise UsageError("%flare stop NAME ... stops those jobs, %flare stop --all all of them")
-        for name in asked.names:
+        # A job may be called `all`.
+        every = asked.all or (asked.names == ["all"] and "all" not in jobs)
+        if not every and not asked.names:
+            _tell_running(jobs)
+            return
+        if asked.all and asked.names:
+            raise UsageError("%flare stop NAME ... stops those jobs, %flare stop all all of them")
+        for name in asked.names if not every else ():
             if name not in jobs:
-                raise UsageError(f"%flare stop: no job is called {name}.{nearest(name, jobs)}")
-        ended = [jobs[name] for name in (jobs if asked.all else asked.names)]
+                raise UsageError(f"%flare stop: no job is called {name}.{nearest(name, jobs) or _known(jobs)}")
+        ended = [jobs[name] for name in (jobs if every else asked.names)]
         for job in ended:
             before = job.status
             job.stop()
@@ -150,6 +157,21 @@ def _told(job: Job) -> tuple[Any, ...]:
     )
 
 
+def _tell_running(jobs: Mapping[str, Job]) -> None:
+    running = [job for job in jobs.values() if job.status not in ENDED]
+    width = max((len(job.name) for job in running), default=0)
+    for job in running:
+        print(f"{job.name:<{width}}  {job.status}, {job.read().elapsed:.0f} s")
+    if running:
+        print(f"To stop: %flare stop {running[0].name}, several by their names, or %flare stop all")
+    else:
+        print("no job is running")
+
+
+def _known(jobs: Mapping[str, Job]) -> str:
+    return f" There are {listing(jobs)}." if jobs else " There is none."
+
+
 def _does(plugin: Plugin) -> str:
     return str(plugin.config.metadata.get("description", ""))
 
@@ -163,9 +185,13 @@ def _arguments() -> Arguments:
     graph = commands.add_parser("graph", help="draw a stream of this notebook, or what a job runs")
     graph.add_argument("name", nargs="?", metavar="NAME", help="a variable or a job; may be left out if there is one")
     graph.add_argument("--mermaid", action="store_true", help="as a Mermaid flowchart")
-    stop = commands.add_parser("stop", help="stop jobs")
-    stop.add_argument("names", nargs="*", metavar="NAME")
-    stop.add_argument("--all", action="store_true", help="all of them")
+    stop = commands.add_parser(
+        "stop",
+        help="stop jobs by name, or `stop all`; `stop` alone tells which run",
+        description="Stop jobs by their names, or all; alone it tells which run.",
+    )
+    stop.add_argument("names", nargs="*", metavar="NAME", help="a job, or `all`")
+    stop.add_argument("--all", action="store_true", help="all of them, also where a job is called `all`")
     plugins = commands.add_parser("plugins", help="the plugins at hand; with a job, what its plugins have done")
     plugins.add_argument("job", nargs="?", metavar="JOB")
     commands.add_parser("doctor", help="say what is installed, and try it out")

@@ -57,11 +57,32 @@ def test_jobs_are_stopped_by_name_or_all(shell: Shell) -> None:
     assert shell.run("%flare stop --all").out == "one: stopped\ntwo: had stopped already\nthree: stopped\n"
 
 
+def test_stop_alone_tells_what_runs_and_how_to_stop_it(shell: Shell) -> None:
+    assert shell.run("%flare stop").out == "no job is running\n"
+    for name in ("one", "two", "three"):
+        shell.run(f"flare.rate(10).run('{name}')")
+    shell.run("%flare stop two")
+    *running, how = shell.run("%flare stop").out.splitlines()
+    assert [line.split()[:2] for line in running] == [["one", "running,"], ["three", "running,"]]
+    assert how == "To stop: %flare stop one, several by their names, or %flare stop all"
+    assert [job.status for job in flare.jobs().values()] == ["running", "stopped", "running"]
+    assert shell.run("%flare stop all").out == "one: stopped\ntwo: had stopped already\nthree: stopped\n"
+    assert "stop all" in shell.run("%flare help").out
+
+
+def test_a_job_that_is_called_all_is_stopped_by_its_name(shell: Shell) -> None:
+    for name in ("all", "other"):
+        shell.run(f"flare.rate(10).run('{name}')")
+    assert shell.run("%flare stop all").out == "all: stopped\n"
+    assert flare.job("other").status == "running"
+    assert shell.run("%flare stop --all").out == "all: had stopped already\nother: stopped\n"
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
         ("stop onee", r"no job is called onee\. Did you mean `one`"),
-        ("stop", "stops those jobs"),
+        ("stop 7", r"no job is called 7\. There are one\."),
         ("stop one --all", "stops those jobs"),
         ("graph hourl", r"no stream or job is called hourl\. Did you mean `hourly`"),
         ("graph", "say which; there are one, hourly"),
