@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from ..errors import BadOption, shown, trimmed, user_line
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .local.cluster import LocalCluster
 
 T = TypeVar("T")
+_KEYWORD, _POSITIONAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
+_VARIADIC = inspect.Parameter.VAR_KEYWORD
 MOST_PARALLEL = 1 << 15
 """Flink's own bound of key groups."""
 _KEYS_OF_OURS = (
@@ -48,12 +51,38 @@ def _told_at_once(cls: type[T]) -> type[T]:
         if wrong:
             raise BadOption(f"{cls.__name__} at {user_line()}: {read.told(wrong)}")
 
+    # What `help` and an editor show: names and defaults; what each may be is said in words.
+    options = [inspect.Parameter(each.name, _KEYWORD, default=_said(each, _default(each))) for each in fields(cls)]  # type: ignore[arg-type]
+    cls.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    taken = [inspect.Parameter("self", _POSITIONAL), inspect.Parameter("options", _VARIADIC)]
+    init.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    init.__doc__ = "Take the options by their names, and tell all mistakes at once."
     cls.__init__ = init  # type: ignore[assignment]
+    cls.__repr__ = _differing  # type: ignore[method-assign]
     return cls
 
 
+def _differing(self: Any) -> str:
+    """Tell the options that differ from their defaults, as they may be said."""
+    told = [(each, getattr(self, each.name)) for each in fields(self)]
+    options = [f"{each.name}={_said(each, value)!r}" for each, value in told if value != _default(each)]
+    return f"{type(self).__name__}({', '.join(options)})"
+
+
+def _default(option: Field[Any]) -> Any:
+    return option.default if option.default_factory is MISSING else option.default_factory()
+
+
+def _said(option: Field[Any], value: Any) -> Any:
+    """Return a size or a time as text, anything else as it is held."""
+    if option.type != "int | str":
+        return value
+    large, many, small = ("g", 1_024, "m") if option.name == "memory" else ("s", 1_000, "ms")
+    return f"{value}{small}" if value % many else f"{value // many}{large}"
+
+
 @_told_at_once
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Resources:
     """What a process may use: `cpu` in cores, `memory` such as `"2g"` (held in MiB)."""
 
@@ -70,7 +99,7 @@ class Resources:
 
 
 @_told_at_once
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Autoscaler:
     """The bounds within which the operator may change the parallelism of a stage, and how it decides."""
 
@@ -95,7 +124,7 @@ class Autoscaler:
 
 
 @_told_at_once
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Restart:
     """What happens when a job fails: `"exponential-delay"`, `"fixed-delay"`, `"failure-rate"` or `"none"`.
 
@@ -189,17 +218,42 @@ def _secret(way: str) -> Callable[[str, Any], str]:
 
 
 @_told_at_once
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Flink:
     """A Flink cluster on Kubernetes, and how a job is to run on it. Every option has a default.
 
-    `parallelism` is that of every stage, `stage_parallelism` that of those named in it. `data` is the claim of a
-    volume that all pods share; it is mounted at `/data`, where relative paths of the graph begin, and checkpoints go
-    there unless `checkpoint_storage` says where. `environment` is plain text, `secrets` name a key of a Secret:
-    `{"KAFKA_PASSWORD": "kafka/password"}`, to which the graph says `env:KAFKA_PASSWORD`.
+    The job and its place
+        name, image             made from the stream if left out
+        namespace, node_selector, labels, service_account, image_pull_policy
+                                as Kubernetes has them
+        data                    the claim of a volume that all pods share, at `/data`, where relative paths of the
+                                graph begin
+    Size
+        parallelism             of every stage
+        stage_parallelism       of those named in it: `{"hourly": 4}`
+        max_parallelism         how far it may be raised later: the number of key groups
+        slots                   instances of stages in one process
+        job_manager, task_manager
+                                `{"cpu": 2, "memory": "4g"}` for a process
+        autoscaler              `{"min_parallelism": 2, "max_parallelism": 32}`; none if left out
+    When something fails
+        checkpoint_interval, checkpoint_timeout
+                                such as `"10s"`
+        checkpoint_storage      where they go; into `data` if left out
+        state_backend           `"hashmap"`, in memory, or `"rocksdb"`, on disk
+        restart                 `"exponential-delay"`, `"fixed-delay"`, `"failure-rate"`, `"none"`, or a dict of a
+                                strategy with its options
+        upgrade                 what a changed job begins with: `"savepoint"`, `"stateless"`, or with
+                                high_availability `"last-state"`
+        high_availability       whether a JobManager that dies is followed by one that knows the job
+    What the job is told
+        environment             variables, as plain text
+        secrets                 variables by the key of a Secret: `{"KAFKA_PASSWORD": "kafka/password"}`, to which the
+                                graph says `env:KAFKA_PASSWORD`
+        configuration           more of Flink's own options
 
-    >>> Flink(parallelism=8, upgrade="last-state", task_manager={"cpu": 2, "memory": "4g"}).task_manager.memory
-    4096
+    >>> Flink(parallelism=8, task_manager={"cpu": 2, "memory": "4g"})
+    Flink(parallelism=8, task_manager=Resources(cpu=2.0, memory='4g'))
     """
 
     name: str | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -96,6 +99,30 @@ def test_a_secret_in_plain_text_is_told_beside_other_mistakes() -> None:
         assert said in str(raised.value)
     for said in ("`python.executable` is ours", "`s3.secret-key` looks like", "at 'A', "):
         assert said in str(raised.value)
+
+
+def test_a_target_is_shown_by_what_was_said_of_it() -> None:
+    assert repr(flare.Flink()) == "Flink()"
+    said = flare.Flink(
+        parallelism=64, restart="none", task_manager={"cpu": 2, "memory": "1536m"}, checkpoint_interval="3s"
+    )
+    text = (
+        "Flink(parallelism=64, task_manager=Resources(cpu=2.0, memory='1536m'), checkpoint_interval='3s', "
+        "restart=Restart(strategy='none'))"
+    )
+    assert repr(said) == text
+    # It may be said again.
+    assert eval(text, {"Flink": flare.Flink, "Resources": Resources, "Restart": Restart}) == said
+
+
+def test_help_has_each_option_in_words() -> None:
+    told = pydoc.render_doc(flare.Flink, renderer=pydoc.plaintext)
+    names = [each.name for each in fields(flare.Flink)]
+    words = " ".join((flare.Flink.__doc__ or "").replace(",", " ").split())
+    assert [name for name in names if f" {name} " not in words] == []
+    assert list(inspect.signature(flare.Flink).parameters) == names
+    assert "Literal[" not in told.partition("Static methods")[0]
+    assert told.count("image_pull_policy='IfNotPresent'") == 1
 
 
 def test_a_secret_is_never_told() -> None:
