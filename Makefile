@@ -39,7 +39,7 @@ demo: $(VENV)/.demo ## install everything pinned into .venv and run the main job
 	@$(BIN)/dataflare demo $(ARGS)
 
 lab: $(VENV)/.lab ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks/01_first_stream.ipynb $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/01_first_stream.ipynb $(ARGS)
 
 test: $(VENV)/.dev ## run all tests
 	@$(PYTEST) --ignore=tests/cluster $(ARGS)

@@ -231,7 +231,9 @@ class Stream:
         `idle_timeout` holds nothing back (5 s for live input, off for bounded input, None for never). Times without a
         zone are UTC, unless `time_zone` says where they were noted. Integers need `unit`: s, ms, us or ns. Bounded
         input tells the watermark each `watermark_every` rows of a split (65,536 by default), live input at each poll.
-        Rows without a time go to `.invalid`.
+        A row can only be late for a watermark that was told before: a file of fewer rows has no late ones. A small
+        `watermark_every` finds them, and costs a turn of every stage for each watermark. Rows without a time go to
+        `.invalid`.
         """
         return self._then(
             *steps.event_time(

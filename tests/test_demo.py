@@ -135,7 +135,16 @@ def test_the_command_tells_the_whole_story(
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["demo", "--rows", "20000", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    for part in ("-> hourly: agg", "worst_delay", "balanced", "rows/s", "rows too late", "0 invalid", "JupyterLab"):
+    for part in (
+        "-> hourly: agg",
+        "worst_delay",
+        "balanced",
+        "rows/s",
+        "too late",
+        "0 invalid",
+        "each 256 rows",
+        "JupyterLab",
+    ):
         assert part in said
     for name in ("flights.parquet", "hourly.parquet", "late.parquet", "flights.png", "job.png"):
         assert (tmp_path / name).stat().st_size > 1_000
