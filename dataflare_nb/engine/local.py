@@ -133,7 +133,7 @@ def _make_way(graph: Graph, name: str, *, named: bool) -> None:
     An edited cell that is run again starts another job, if nobody named it: its older self makes way.
     """
     wanted = _targets(graph)
-    for other in list(_running):
+    for other in list(_running) if wanted else ():
         if other.status in _ENDED:
             continue
         theirs = _targets(other.graph)
