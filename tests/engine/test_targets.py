@@ -66,7 +66,7 @@ def test_what_the_end_of_python_cuts_off_is_told(tmp_path: Path) -> None:
     program = f"""
         import polars as pl, dataflare_nb as flare, time
         def slowly(frame):
-            time.sleep(0.1)
+            time.sleep(0.5)
             return frame
         rows = flare.from_frame(pl.DataFrame({{"a": range(1_000)}})).map_batches(slowly)
         rows.write_parquet({str(tmp_path / "out")!r}).run(latency="1ms")
