@@ -172,6 +172,9 @@ AT_HOME = [
     pl.lit(3),
     pl.col("i").map_batches(lambda s: s, return_dtype=pl.Int64),
     pl.max_horizontal("i", "f"),
+    pl.col("l").list.eval(pl.element() > 3).list.any(),
+    pl.col("l").list.eval(pl.element().sum() + pl.element().rank()).list.first(),
+    pl.col("l").list.agg(pl.element().max()),
 ]
 ELSEWHERE: list[tuple[pl.Expr, str]] = [
     (pl.col("i").sum(), "i.sum()"),
@@ -184,6 +187,8 @@ ELSEWHERE: list[tuple[pl.Expr, str]] = [
     (pl.col("i").sum().alias("x"), "i.sum()"),
     (pl.col("i").sum() + pl.col("i").map_batches(lambda s: s, return_dtype=pl.Int64), "i.sum()"),
     (pl.when(pl.col("i") > pl.col("f").max()).then(1), "f.max()"),
+    (pl.col("l").list.eval(pl.element().sum()).list.first() + pl.col("i").sum(), "i.sum()"),
+    (pl.col("l").shift(1).list.eval(pl.element().sum()), "l.shift(1)"),
 ]
 
 
