@@ -22,15 +22,23 @@ _SIMPLE = {
     )
 }
 
+_BARE: dict[Any, pl.DataType] = {
+    pl.Datetime: pl.Datetime("us"),
+    pl.Duration: pl.Duration("us"),
+    pl.Categorical: pl.Categorical(),
+}
+"""What Polars takes a class for that has parameters."""
+
 
 def of(columns: Mapping[str, Any]) -> Schema:
     """Read a user's schema, in which types may be instances, classes or Python's own.
 
-    >>> of({"n": pl.Int8, "text": str})
-    Schema({'n': Int8, 'text': String})
+    >>> of({"n": pl.Int8, "text": str, "at": pl.Datetime})
+    Schema([('n', Int8), ('text', String), ('at', Datetime(time_unit='us', time_zone=None))])
     """
     try:
-        return Schema(schema_of(pl.LazyFrame(schema=pl.Schema(columns))))
+        whole = {name: _BARE.get(dtype, dtype) if isinstance(dtype, type) else dtype for name, dtype in columns.items()}
+        return Schema(schema_of(pl.LazyFrame(schema=pl.Schema(whole))))
     except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
         texts = [value for value in columns.values() if isinstance(value, str)]
         hint = _meant(texts[0], as_python=True) if texts else ""

@@ -70,6 +70,11 @@ def test_what_is_no_type_is_refused(given: object) -> None:
         dtypes.of({"a": given})
 
 
+@pytest.mark.parametrize("given", [pl.Datetime, pl.Duration, pl.Categorical])
+def test_a_class_means_what_polars_takes_it_for(given: type[pl.DataType]) -> None:
+    assert dtypes.of({"x": given})["x"] == pl.DataFrame(schema={"x": given}).schema["x"]
+
+
 def test_a_misspelt_type_is_told_the_nearest() -> None:
     with pytest.raises(GraphFormat, match="Did you mean `Int64`"):
         dtypes.read("Int46")
