@@ -439,8 +439,9 @@ class Stream:
     ) -> Job:
         """Start a job and return at once; a running job of the same name is stopped first.
 
-        Without a name it is called by its stage, or by what its sink writes (`write_hourly`), and a later job without a
-        name that writes to the same place stops it, as when a cell is edited and run again.
+        Without a name it is called by its stage, or by what its sink writes: `write_hourly`, and `write_hourly_2` where
+        that one goes on writing elsewhere. A later job without a name that writes to the same place stops it, as when a
+        cell is edited and run again.
 
         `workers` is the number of threads (the cores by default; 1 is a deterministic loop). `latency` is how long a
         row may take, or "throughput": batches adapt to it (50 ms for live input, throughput for bounded). Rows written

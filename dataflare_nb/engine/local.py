@@ -66,8 +66,8 @@ def run(
     graph, results = _with_results(graph, outputs, bounded)
     planned = plan(graph)
     script = script_of(planned, changes)
-    job_name = _name(name, graph, outputs)
     with _registry:
+        job_name = _name(name, graph, outputs)
         if register and job_name in _jobs:
             # Before the new one opens its sinks, which may be the same; should it not open, the old one stays known.
             _jobs[job_name].stop()
@@ -153,6 +153,10 @@ def _make_way(graph: Graph, name: str, *, named: bool) -> None:
             other.stop()
 
 
+def _writes_elsewhere(job: Job | None, graph: Graph) -> bool:
+    return job is not None and job.status not in _ENDED and _targets(job.graph).keys() != _targets(graph).keys()
+
+
 def _targets(graph: Graph) -> dict[str, str]:
     """Return the files and folders that a graph writes, as the file system knows them, with the mode."""
     return {
@@ -204,7 +208,10 @@ def _result_id(node_id: str, tag: str, taken: Container[str]) -> str:
 
 def _name(name: str | None, graph: Graph, outputs: Sequence[str]) -> str:
     if name is None:
-        return "+".join(graph.called(ref) for ref in outputs)
+        called = "+".join(graph.called(ref) for ref in outputs)
+        numbered = (f"{called}_{n}" if n > 1 else called for n in itertools.count(1))
+        # Two sinks of one stream are two jobs.
+        return next(each for each in numbered if not _writes_elsewhere(_jobs.get(each), graph))
     if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         raise BadOption(f"name={name!r}: a job's name is letters, digits, _ and -, at most 64")
     return name

@@ -204,7 +204,7 @@ class Graph:
         if isinstance(item, Write) and not is_named(item):
             read, tag = split_ref(item.inputs[0])
             if is_named(self.nodes[read]):
-                return f"write_{read}"[:48] + ("" if tag == "main" else f"_{tag}")
+                return f"write_{read}" + ("" if tag == "main" else f"_{tag}")
         return node_id
 
     def outputs(self) -> list[str]:

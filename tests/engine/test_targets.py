@@ -57,8 +57,15 @@ def test_two_jobs_that_append_share_a_folder(tmp_path: Path) -> None:
 def test_a_sink_without_a_name_is_called_by_what_it_writes(tmp_path: Path) -> None:
     named = flare.rate(1_000).event_time("timestamp").window(flare.tumbling("1s")).agg(n=pl.len()).named("counts")
     assert named.write_parquet(tmp_path / "a").run().name == "write_counts"
+    other = named.write_csv(tmp_path / "other", mode="append").run()
+    assert other.name == "write_counts_2"
+    assert [flare.job(name).status for name in ("write_counts", "write_counts_2")] == ["running", "running"]
+    again = named.write_csv(tmp_path / "other", mode="append").run()
+    assert (again.name, other.status) == ("write_counts_2", "stopped")
     assert named.late.write_parquet(tmp_path / "b").run().name == "write_counts_late"
     assert named.write_parquet(tmp_path / "c").named("mine").run().name == "mine"
+    long = [named.select("n", stage=pl.lit(end)).named("n" * 60 + end).write_parquet(tmp_path / end) for end in "yz"]
+    assert len({stream.run().name for stream in long}) == 2
     assert named.write_parquet("res").deploy(flare.Flink(), out=tmp_path / "x").bundle.name == "write-counts"
 
 
